@@ -1,0 +1,1 @@
+complete --command s2ictl --no-files --arguments "(env _S2ICTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=get-args _TYPER_COMPLETE_ARGS=(commandline -cp) s2ictl)" --condition "env _S2ICTL_COMPLETE=complete_fish _TYPER_COMPLETE_FISH_ACTION=is-args _TYPER_COMPLETE_ARGS=(commandline -cp) s2ictl"

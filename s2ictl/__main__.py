@@ -1,0 +1,50 @@
+"""The process: what it was given becomes a World, what it answers becomes an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def run() -> None:
+    """Run s2ictl on this process's own arguments, environment and streams."""
+    if sys.argv[1:] == ["--version"]:
+        from s2ictl import __version__
+
+        print(f"s2ictl {__version__}")  # noqa: T201 - answered before typer is imported
+        return
+    sys.exit(_end(_main()))
+
+
+def _main() -> int:
+    from s2ictl.cli.main import main
+    from s2ictl.cli.session import World
+
+    return main(
+        World(
+            arguments=tuple(sys.argv[1:]),
+            environ=dict(os.environ),
+            cwd=Path.cwd(),
+            home=Path(os.environ.get("HOME") or "/nonexistent"),
+            stdin=sys.stdin,
+            stdout=sys.stdout,
+            stderr=sys.stderr,
+        )
+    )
+
+
+def _end(status: int) -> int:
+    """Let the interpreter's own last flush find an open descriptor, so that a closed pipe stays quiet."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except BrokenPipeError:
+        nobody = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nobody, sys.stdout.fileno())
+        os.dup2(nobody, sys.stderr.fileno())
+    return status
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,157 @@
+"""How a registry is reached and convinced: TLS or not, and the answer to what it wants to see before it does something.
+
+The challenge comes from the other side, and so does the address where a token is to be had: a registry that is not what
+it seems could name any host (CVE-2026-48978). So the address is judged before a login is sent there.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated
+from urllib.parse import urlencode
+
+import msgspec
+
+from s2ictl.addresses import DOCKER_HUB_NAMES, is_loopback, may_lead, origin_of, shown, split
+from s2ictl.errors import ConnectionLost, Refused
+from s2ictl.models import IDENTITY_USER, Login, Logins
+from s2ictl.transport import REDIRECTS, Response, Transport
+
+_DOCKER_HUB_API = "registry-1.docker.io"
+
+Scope = tuple[str, ...]
+Exchange = Callable[[Mapping[str, str]], Response]
+
+_CHALLENGE = re.compile(
+    r'(?P<key>[a-z_]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s",]+))|(?P<scheme>[a-z]+)', re.IGNORECASE
+)
+
+
+class _Token(msgspec.Struct, frozen=True, kw_only=True):
+    """A token: of visible characters only, since it becomes a part of a header."""
+
+    token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]*\Z")] = ""
+    access_token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]*\Z")] = ""
+
+
+class Access:
+    """One registry and the login for it, which is looked for only when the registry asks."""
+
+    def __init__(self, host: str, *, transport: Transport, logins: Logins, insecure: frozenset[str]) -> None:
+        self.host = host
+        self._transport = transport
+        self._logins = logins
+        self._may_be_plain = host in insecure or is_loopback(split(f"//{host}").hostname or "")
+        self._root = ""
+        self._login: Login | None = None
+        self.asked = False
+        self._kept: dict[Scope, str] = {}
+
+    @property
+    def root(self) -> str:
+        """The address of the registry. Without TLS it may be on this machine, or where the user said so."""
+        if not self._root:
+            address = _DOCKER_HUB_API if self.host in DOCKER_HUB_NAMES else self.host
+            secure = not self._may_be_plain or self._wants_tls(f"http://{address}")
+            self._root = f"{'https' if secure else 'http'}://{address}"
+        return self._root
+
+    @property
+    def login(self) -> Login | None:
+        """The login that the registry has asked for, if it has asked and there is one."""
+        if not self.asked:
+            self._login, self.asked = self._logins(self.host), True
+        return self._login
+
+    def headers(self, url: str, scope: Scope) -> Mapping[str, str]:
+        """What to send along to this address: never anything to another host."""
+        value = self._kept.get(scope) or self._kept.get((), "")
+        return {"Authorization": value} if value and origin_of(url) == origin_of(self.root) else {}
+
+    def authorized(self, exchange: Exchange, url: str, scope: Scope) -> Response:
+        """Make an exchange; if a login is wanted, or a token has expired, once more with a new one."""
+        answer = exchange(self.headers(url, scope))
+        if answer.status != 401 or origin_of(url) != origin_of(self.root):
+            return answer
+        return self.renew(answer, scope) or exchange(self.headers(url, scope))
+
+    def renew(self, answer: Response, scope: Scope) -> Response | None:
+        """Get what the answer asks for; answers the refusal where that is not to be had."""
+        challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
+        if "bearer" in challenges:
+            return self._fetch_token(challenges["bearer"], scope)
+        if "basic" not in challenges or self.login is None or self.login.username == IDENTITY_USER:
+            return answer
+        self._kept[()] = _basic(self.login)
+        return None
+
+    def _fetch_token(self, parameters: Mapping[str, str], scope: Scope) -> Response | None:
+        realm = parameters.get("realm", "")
+        self._check_realm(realm)
+        fields = [("service", parameters["service"])] if parameters.get("service") else []
+        answer = self._ask_for_token(realm, [*fields, *(("scope", one) for one in scope)])
+        if answer.status != 200:
+            return answer
+        try:
+            token = msgspec.json.decode(answer.body, type=_Token)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            token = _Token()
+        value = token.token or token.access_token
+        if not value:
+            return Response(status=401, headers={}, body=b"the token service gave no token")
+        self._kept[scope] = f"Bearer {value}"
+        return None
+
+    def _ask_for_token(self, realm: str, fields: list[tuple[str, str]]) -> Response:
+        if self.login is not None and self.login.username == IDENTITY_USER:
+            scope = " ".join(value for key, value in fields if key == "scope")
+            form = {
+                **dict(fields),
+                "scope": scope,
+                "grant_type": "refresh_token",
+                "client_id": "s2ictl",
+                "refresh_token": self.login.password.reveal(),
+            }
+            headers = {"Content-Type": "application/x-www-form-urlencoded"}
+            return self._transport.request("POST", realm, headers=headers, body=urlencode(form).encode())
+        headers = {"Authorization": _basic(self.login)} if self.login else {}
+        joint = "&" if split(realm).query else "?"
+        return self._transport.request("GET", f"{realm}{joint}{urlencode(fields)}", headers=headers)
+
+    def _check_realm(self, realm: str) -> None:
+        parts, own = split(realm), split(self.root)
+        plain_is_fine = parts.hostname == own.hostname or is_loopback(parts.hostname or "")
+        if may_lead(self.root, realm) and "@" not in parts.netloc and (parts.scheme == "https" or plain_is_fine):
+            return
+        raise Refused(
+            f"the registry {self.host} sends logins to {shown(realm) or 'nowhere'}, which is not followed",
+            detail="a token service is asked over https only, and at a private address only by a private registry",
+        )
+
+    def _wants_tls(self, address: str) -> bool:
+        try:
+            # OPTIONS, because no redirect of it is followed: one to https is the answer to the question.
+            status = self._transport.request("OPTIONS", f"{address}/v2/").status
+        except ConnectionLost:
+            # A server that speaks only TLS hangs up, unless it is polite enough to answer 400.
+            return True
+        return status == 400 or status in REDIRECTS
+
+
+def parse_challenges(header: str) -> dict[str, dict[str, str]]:
+    """Read a WWW-Authenticate header: each scheme, in lower case, with its parameters."""
+    found: dict[str, dict[str, str]] = {}
+    current: dict[str, str] = {}
+    for part in _CHALLENGE.finditer(header[:8192]):
+        if part["scheme"]:
+            current = found.setdefault(part["scheme"].lower(), {})
+        else:
+            current[part["key"].lower()] = part["quoted"] or part["plain"] or ""
+    return found
+
+
+def _basic(login: Login) -> str:
+    pair = f"{login.username}:{login.password.reveal()}".encode()
+    return f"Basic {base64.b64encode(pair).decode()}"

@@ -1,0 +1,1 @@
+"""Words and flags: what is typed becomes one request, and what comes back becomes one answer."""

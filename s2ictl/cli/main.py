@@ -1,0 +1,126 @@
+"""The one place where words become a command, and an error becomes text and an exit code."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+import typer
+
+from s2ictl import __version__, ui
+from s2ictl.cli.places import state_directory
+from s2ictl.cli.session import ClosedPipe, Stopped, World
+from s2ictl.cli.words import WORDS, Word, program
+from s2ictl.errors import Interrupted, InvalidUsage, S2IError, Terminated
+
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell itself reports a writer whose reader has left
+_LONGEST_ARGUMENT = 65536
+
+
+def main(world: World, *, words: Sequence[Word] = WORDS) -> int:
+    """Run one command line and answer its exit code; nothing is raised."""
+    try:
+        with _terminable():
+            _check_arguments(world.arguments)
+            if "_S2ICTL_COMPLETE" in world.environ:
+                _speak_to_the_shell()
+            return int(program(words)(list(world.arguments), prog_name="s2ictl", obj=world, standalone_mode=False) or 0)
+    except S2IError as error:
+        return _fail(error, world)
+    except typer.TyperException as error:
+        return _fail(_wrong_words(error), world)
+    except ClosedPipe:
+        return CLOSED_PIPE
+    except Stopped as stop:
+        return _fail(Terminated("terminated").with_traceback(stop.__traceback__), world)
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        return _fail(Interrupted("interrupted").with_traceback(stop.__traceback__), world)
+    except Exception as fault:
+        return _fail(_report(fault, world), world)
+
+
+def _check_arguments(arguments: Sequence[str]) -> None:
+    for argument in arguments:
+        if not argument:
+            raise InvalidUsage("an argument is empty", hint="leave the flag out, or give it a value")
+        if len(argument) > _LONGEST_ARGUMENT:
+            raise InvalidUsage(f"an argument has {len(argument)} characters; the limit is {_LONGEST_ARGUMENT}")
+        for position, character in enumerate(argument):
+            if (character < " " and character != "\t") or character == "\x7f" or "\ud800" <= character <= "\udfff":
+                kind = "a byte that is not UTF-8" if character >= "\ud800" else "a control character"
+                raise InvalidUsage(f"{argument[:position]!r}… has {kind} at position {position + 1}")
+
+
+def _speak_to_the_shell() -> None:
+    """Register the shells with typer, which does so by itself only beside flags of its own (`--install-completion`)."""
+    from typer.completion import completion_init  # type: ignore[attr-defined]
+
+    completion_init()
+
+
+def _wrong_words(error: typer.TyperException) -> S2IError:
+    ctx = getattr(error, "ctx", None)
+    path = ctx.command_path if ctx is not None else "s2ictl"
+    near = " or ".join(f"'{option}'" for option in getattr(error, "possibilities", None) or ())
+    message = f"{error.message}. Did you mean {near}?" if near else error.format_message()
+    return InvalidUsage(message, hint=f"{path} --help")
+
+
+# ------------------------------------------------------------------------------------------------- ending in order
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let SIGTERM unwind the stack as Ctrl-C does; the older handler comes back afterwards."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        raise Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _fail(error: S2IError, world: World) -> int:
+    with suppress(BrokenPipeError):
+        if "--debug" in world.arguments:
+            world.stderr.write("".join(traceback.format_exception(error)))
+        ui.print_error(error, as_json=_asks_for_json(world.arguments), stderr=world.stderr)
+    return error.exit_code
+
+
+def _asks_for_json(arguments: Sequence[str]) -> bool:
+    """Read before anything is parsed: an error in the words themselves is answered in the form asked for too."""
+    joined = {"-ojson", "--output=json"} & set(arguments)
+    pairs = itertools.pairwise(arguments)
+    return bool(joined) or any(first in ("-o", "--output") and second == "json" for first, second in pairs)
+
+
+def _report(fault: Exception, world: World) -> S2IError:
+    """Keep the traceback in a file that the user may send, and say where it is."""
+    directory = state_directory(world)
+    report = directory / f"report-{os.getpid()}.txt"
+    error = S2IError(
+        f"a fault in s2ictl: {type(fault).__name__}: {str(fault)[:200]}",
+        hint=f"send {report} to the project, after reading it",
+    )
+    error.__cause__ = fault
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_private(report, f"s2ictl {__version__}\n\n{''.join(traceback.format_exception(fault))}")
+    except OSError as reason:
+        error.hint = f"run it again with --debug (the report could not be written: {reason.strerror})"
+    return error
+
+
+def _write_private(path: Path, text: str) -> None:
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)

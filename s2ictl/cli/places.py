@@ -1,0 +1,31 @@
+"""Where s2ictl keeps things on this machine: the XDG directories of the user, or what the environment names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from s2ictl.cli.session import World
+
+
+def state_directory(world: World) -> Path:
+    """Builds, deliveries, logs, reports: what is remembered."""
+    if named := world.environ.get("S2ICTL_STATE"):
+        return world.cwd / named
+    return _xdg(world, "XDG_STATE_HOME", ".local/state")
+
+
+def cache_directory(world: World) -> Path:
+    """What can be fetched again."""
+    if named := world.environ.get("S2ICTL_CACHE"):
+        return world.cwd / named
+    return _xdg(world, "XDG_CACHE_HOME", ".cache")
+
+
+def data_directory(world: World, variable: str, otherwise: str) -> Path:
+    """A directory of the user that other programs read, such as a shell's completions."""
+    named = world.environ.get(variable, "")
+    return Path(named) if Path(named).is_absolute() else world.home / otherwise
+
+
+def _xdg(world: World, variable: str, otherwise: str) -> Path:
+    return data_directory(world, variable, otherwise) / "s2ictl"

@@ -1,0 +1,148 @@
+"""What a build works with, put together from the world of one command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import s2ictl
+from s2ictl import kubeconfig, logins, sources
+from s2ictl.bases import root_filesystem
+from s2ictl.build import Workshop
+from s2ictl.builders import Folder, load_all, shelf
+from s2ictl.cli.places import cache_directory
+from s2ictl.cli.session import Session, World
+from s2ictl.cluster import open_cluster, read_secret
+from s2ictl.engines import Engine
+from s2ictl.errors import InvalidUsage
+from s2ictl.events import Emit
+from s2ictl.models import Login, Logins, Secret, Source, Tree
+from s2ictl.sources import FetchOptions
+from s2ictl.transport import ca_bundle
+
+_TOKEN = "S2ICTL_GIT_TOKEN"  # noqa: S105  (its name)
+_TOKEN_USER = "oauth2"  # noqa: S105  (forges take any name beside a token; this one all of them)
+_LONGEST_PASSWORD = 64 * 1024
+
+# Where packages come from, and by which way: the user's own settings, which reach assemble and not the image.
+_PASSED_ON = (
+    "ALL_PROXY",
+    "CARGO_REGISTRIES_CRATES_IO_INDEX",
+    "GONOSUMDB",
+    "GOPROXY",
+    "GOSUMDB",
+    "HTTPS_PROXY",
+    "HTTP_PROXY",
+    "NO_PROXY",
+    "NPM_CONFIG_REGISTRY",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_INDEX_URL",
+    "PIP_TRUSTED_HOST",
+    "UV_DEFAULT_INDEX",
+    "UV_EXTRA_INDEX_URL",
+    "UV_INDEX",
+    "UV_INDEX_URL",
+    "all_proxy",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "npm_config_registry",
+)
+
+
+def workshop(
+    world: World,
+    engine: Engine,
+    *,
+    options: FetchOptions | None = None,
+    find_login: Logins | None = None,
+    find_git_login: Logins | None = None,
+) -> Workshop:
+    """A build's workshop; what is not handed in is what this user has on this machine."""
+    chosen = options or FetchOptions(ca_bundle=bundle(world, None))
+    return Workshop(
+        engine=engine,
+        fetch=partial(fetch, world, chosen, find_git_login or git_logins(world, "", None)),
+        find_login=find_login or partial(logins.find_login, environ=world.environ, home=world.home),
+        folders=our_builders(),
+        root_filesystem=lambda suite, said: root_filesystem(suite, world.environ, said),
+    )
+
+
+def fetch(world: World, options: FetchOptions, find_login: Logins, source: Source, emit: Emit) -> Tree:
+    """Have the source's tree, by this world's cache, network and logins."""
+    return sources.fetch(
+        source,
+        cache=cache_directory(world),
+        environ=world.environ,
+        emit=emit,
+        options=options,
+        find_login=find_login,
+    )
+
+
+def our_builders() -> tuple[Folder, ...]:
+    return load_all(shelf(Path(s2ictl.__file__).parent))
+
+
+def bundle(world: World, flag: Path | None) -> Path | None:
+    return ca_bundle(world.environ, flag=flag, cwd=world.cwd)
+
+
+def package_sources(environ: Mapping[str, str]) -> tuple[tuple[str, Secret], ...]:
+    """The user's mirrors and proxies; secrets, since an address may hold a password."""
+    return tuple((name, Secret(environ[name])) for name in _PASSED_ON if environ.get(name))
+
+
+def git_logins(world: World, username: str, password: Secret | None) -> Logins:
+    """The login for a forge: from the flags, else the token of the environment; asked for the source's own host."""
+
+    def find(host: str) -> Login | None:
+        if password is not None:
+            return Login(host=host, username=username, password=password, origin="--git-password-file")
+        token = world.environ.get(_TOKEN)
+        return (
+            Login(host=host, username=username or _TOKEN_USER, password=Secret(token), origin=_TOKEN) if token else None
+        )
+
+    return find
+
+
+# ------------------------------------------------------------------------------------------------- who may do it
+
+
+def secret_logins(chosen: str, session: Session) -> tuple[Login, ...]:
+    """The logins of the cluster's Secret [NS/]NAME."""
+    world = session.world
+    access = kubeconfig.locate(environ=world.environ, home=world.home, cwd=world.cwd)
+    namespace, slash, name = chosen.rpartition("/")
+    with open_cluster(access, environ=world.environ, emit=session.emit) as cluster:
+        place = namespace if slash else access.namespace
+        return logins.secret_logins(place, name, read_secret=partial(read_secret, cluster))
+
+
+def registry_logins(secret: tuple[Login, ...], name: str, world: World) -> Logins:
+    """The chosen secret for every registry that it knows; the others as this user may."""
+    known = {login.host for login in secret}
+
+    def find(host: str) -> Login | None:
+        if logins.normal_host(host) in known:
+            return logins.login_of(secret, host, name=name)
+        return logins.find_login(host, environ=world.environ, home=world.home)
+
+    return find
+
+
+def git_password(cwd: Path, username: str, path: Path | None) -> Secret | None:
+    """The password or token that a file holds."""
+    if path is None:
+        if username:
+            raise InvalidUsage("--git-username needs its password", hint="--git-password-file FILE")
+        return None
+    try:
+        with (cwd / path).open("rb") as file:
+            content = file.read(_LONGEST_PASSWORD)
+        return Secret(content.decode().rstrip("\r\n"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidUsage(f"--git-password-file {path} is not readable") from error

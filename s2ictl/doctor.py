@@ -1,0 +1,46 @@
+"""STORY: everything s2ictl leans on is asked once, and each answer comes with what to do about it.
+
+A part that is not there is no failure: who only builds needs no cluster, and a binary needs no engine. A part that is
+there and does not work is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from s2ictl.errors import S2IError, Unreachable
+from s2ictl.events import Emit, step
+
+Probe = Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What one part answered: what it is when it is well, else what is wrong and what to do."""
+
+    name: str
+    state: Literal["ok", "absent", "broken"]
+    says: str
+    advice: str = ""
+
+
+class Absent(Unreachable):
+    """Nothing of this part is configured or running here."""
+
+
+def examine(probes: Mapping[str, Probe], *, emit: Emit) -> tuple[Check, ...]:
+    """Ask every part, one after the other; none of them stops the others."""
+    return tuple(_ask(name, probe, emit) for name, probe in probes.items())
+
+
+def _ask(name: str, probe: Probe, emit: Emit) -> Check:
+    try:
+        with step("ask", name, emit):
+            return Check(name=name, state="ok", says=probe())
+    except Absent as absent:
+        return Check(name=name, state="absent", says=absent.message, advice=absent.hint)
+    except S2IError as broken:
+        says = f"{broken.message}: {broken.detail}" if broken.detail else broken.message
+        return Check(name=name, state="broken", says=says, advice=broken.hint)

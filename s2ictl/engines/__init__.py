@@ -1,0 +1,38 @@
+"""What an engine must be able to do, and which one does it here.
+
+An engine takes one described container from start to image; it knows nothing of sources, builders or registries'
+credentials. The modules of this folder do not know each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from s2ictl.events import Emit
+from s2ictl.models import Assembly, ImageFacts, Login, PullPolicy, Reference
+
+
+class Engine(Protocol):
+    def facts(self, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit) -> ImageFacts | None:
+        """What the image says of itself; None when it is nowhere to be had."""
+
+    def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
+        """Make an image of a tar of a root file system."""
+
+    def assemble(self, assembly: Assembly, emit: Emit) -> str:
+        """Run the container, commit what it left behind, and answer the image's id."""
+
+    def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
+        """Send the image to its registry and answer the digest there."""
+
+
+class Runner(Protocol):
+    def run(
+        self, image: str, *, ports: tuple[int, ...], env: Mapping[str, str], owner: str
+    ) -> AbstractContextManager[Mapping[int, int]]:
+        """A running container while the context lasts; answers the loopback port that leads to each of its own."""
+
+    def output(self, image: str, *, command: tuple[str, ...], emit: Emit) -> None:
+        """Run one command in the image and say what it prints."""

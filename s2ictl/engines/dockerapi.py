@@ -1,0 +1,138 @@
+"""What the Docker API is told, and what it answers, as data: docker.py alone says it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import stat
+import tarfile
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from s2ictl.events import Emit, Progress
+from s2ictl.models import IDENTITY_USER, Assembly, ImageConfig, ImageFacts, Login
+
+# What package managers need to install as root. A non-root command has none of them, since nothing may be gained.
+_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT"]
+_PROCESSES = 4096
+
+STAT = "X-Docker-Container-Path-Stat"
+
+
+def container_document(assembly: Assembly, command: tuple[str, ...]) -> dict[str, object]:
+    """The container as the engine wants it told; the builder's own entrypoint must not stand before the command."""
+    return {
+        "Image": assembly.image_id,
+        "Entrypoint": list(command),
+        "Cmd": [],
+        "User": assembly.user,
+        "Env": [f"{name}={value}" for name, value in assembly.env],
+        "HostConfig": _confinement(),
+    }
+
+
+def run_document(image: str, ports: tuple[int, ...], env: Mapping[str, str]) -> dict[str, object]:
+    published = {f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}] for port in ports}
+    return {
+        "Image": image,
+        "Env": [f"{name}={value}" for name, value in env.items()],
+        "ExposedPorts": {port: {} for port in published},
+        "HostConfig": {**_confinement(), "PortBindings": published},
+    }
+
+
+def _confinement() -> dict[str, object]:
+    return {
+        "CapDrop": ["ALL"],
+        "CapAdd": _CAPABILITIES,
+        "SecurityOpt": ["no-new-privileges"],
+        "PidsLimit": _PROCESSES,
+        # The container's output is read as it comes; a log beside it would only fill the engine's disk.
+        "LogConfig": {"Type": "none"},
+    }
+
+
+def commit_document(config: ImageConfig) -> dict[str, object]:
+    """What the image says of itself; an empty list, unlike none at all, keeps the container's entrypoint out."""
+    return {
+        "Cmd": list(config.command),
+        "Entrypoint": list(config.entrypoint),
+        "User": config.user,
+        "WorkingDir": config.workdir,
+        "Env": [f"{name}={value}" for name, value in config.env],
+        "Labels": dict(config.labels),
+        "ExposedPorts": {port: {} for port in config.exposed},
+    }
+
+
+def image_facts(document: Mapping[str, Any], repository: str) -> ImageFacts:
+    """What `inspect` says of an image."""
+    config = document.get("Config") or {}
+    digests = [digest.partition("@") for digest in document.get("RepoDigests") or ()]
+    named = [digest for name, _, digest in digests if name.endswith(repository)] or [d for _, _, d in digests]
+    return ImageFacts(
+        id=document["Id"],
+        digest=named[0] if named else "",
+        labels=dict(config.get("Labels") or {}),
+        env=tuple(config.get("Env") or ()),
+        user=config.get("User") or "",
+        workdir=config.get("WorkingDir") or "",
+        entrypoint=tuple(config.get("Entrypoint") or ()),
+        command=tuple(config.get("Cmd") or ()),
+        exposed=tuple(sorted(config.get("ExposedPorts") or ())),
+        volumes=tuple(sorted(config.get("Volumes") or ())),
+        onbuild=tuple(config.get("OnBuild") or ()),
+        platform="/".join(part for part in (document.get("Os"), document.get("Architecture")) if part),
+    )
+
+
+def auth(login: Login | None) -> dict[str, str]:
+    """The login for one request; an empty one keeps the library from looking for another by itself."""
+    if login is None:
+        return {}
+    host, secret = {"serveraddress": login.host}, login.password.reveal()
+    if login.username == IDENTITY_USER:
+        return {**host, "identitytoken": secret}
+    return {**host, "username": login.username, "password": secret}
+
+
+def mode_of(header: str) -> int:
+    """A file's mode as Unix has it; the API speaks Go's, whose kinds lie in the highest bits."""
+    mode = int(json.loads(base64.b64decode(header))["mode"])
+    kind = stat.S_IFDIR if mode & 1 << 31 else stat.S_IFLNK if mode & 1 << 27 else stat.S_IFREG
+    return kind | mode & 0o777
+
+
+def first_file(archive: bytes, limit: int) -> bytes | None:
+    """The first bytes of the regular file with which the archive begins; None when it begins with anything else."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r|") as tar:
+            member = tar.next()
+            file = tar.extractfile(member) if member is not None and member.isreg() else None
+            return file.read(limit) if file else None
+    except tarfile.TarError:
+        return None
+
+
+def interpreter_of(script: bytes) -> str:
+    """The program that a script's first line names, "" for anything without one."""
+    if not script.startswith(b"#!"):
+        return ""
+    line = script[2:].split(b"\n", 1)[0].decode(errors="replace").strip(" \t")
+    return line if line.endswith("\r") else line.partition(" ")[0]
+
+
+def first_error(records: Iterable[Mapping[str, Any]], subject: str, emit: Emit, digests: list[str]) -> str:
+    """Follow a transfer: its progress is told, its digests are kept, and its first error is the answer."""
+    moved: dict[str, tuple[int, int]] = {}
+    for record in records:
+        if "error" in record:
+            return str(record["error"])
+        if digest := (record.get("aux") or {}).get("Digest"):
+            digests.append(str(digest))
+        if detail := record.get("progressDetail"):
+            moved[str(record.get("id"))] = (int(detail.get("current", 0)), int(detail.get("total", 0)))
+            done, total = (sum(column) for column in zip(*moved.values(), strict=True))
+            emit(Progress(subject=subject, done=done, total=total))
+    return ""

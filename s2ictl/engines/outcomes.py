@@ -1,0 +1,55 @@
+"""How a command ended, and what is said of one that ended badly."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from s2ictl.errors import AssembleFailed
+from s2ictl.events import Emit, Event, Line
+
+_TAIL = 20
+_LONGEST = 500
+_MEANINGS = {
+    126: "it, or a program in it, is not executable",
+    127: "it, or a program in it, was not found",
+    137: "it was killed from outside: by hand, or because the engine stopped",
+    139: "a segmentation fault",
+    143: "it was told to terminate",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    status: int
+    out_of_memory: bool = False
+
+
+class Tail:
+    """An emitter that passes everything on and remembers the last lines."""
+
+    def __init__(self, emit: Emit) -> None:
+        self._emit = emit
+        self.lines: deque[str] = deque(maxlen=_TAIL)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Line):
+            self.lines.append(event.text[:_LONGEST])
+        self._emit(event)
+
+
+def judge(ended: Ended, name: str, tail: Iterable[str]) -> None:
+    """Raise what a command of this name deserves when it ended badly; `tail` is what it said last."""
+    if ended.status == 0:
+        return
+    if ended.out_of_memory:
+        raise AssembleFailed(
+            f"{name} ran out of memory",
+            detail="\n".join(tail),
+            hint="give the engine more memory, or build less at once",
+        )
+    meaning = _MEANINGS.get(ended.status, "")
+    raise AssembleFailed(
+        f"{name} ended with {ended.status}" + (f": {meaning}" if meaning else ""), detail="\n".join(tail)
+    )

@@ -1,0 +1,109 @@
+"""What went wrong between us, the engine and a registry, told apart.
+
+The engine passes a registry's answer on as one sentence of text and no code, so the sentences are all there is to read.
+"""
+
+from __future__ import annotations
+
+from s2ictl.errors import (
+    LimitReached,
+    PullBuilderImageFailed,
+    PullUnauthorized,
+    PushImageToRegistryFailed,
+    PushUnauthorized,
+    S2IError,
+    Unreachable,
+)
+from s2ictl.models import Login, Reference
+
+_LONGEST = 2000
+_REFUSED = (
+    "unauthorized",
+    "denied",
+    "no basic auth credentials",
+    "authentication required",
+    "forbidden",
+    " 401",
+    " 403",
+)
+_PLAIN_HTTP = "server gave http response to https client"
+_UNREACHABLE = (
+    _PLAIN_HTTP,
+    "connection refused",
+    "no such host",
+    "no route to host",
+    "network is unreachable",
+    "i/o timeout",
+    "server misbehaving",
+    "request canceled while waiting for connection",
+    "x509:",
+    "tls:",
+)
+_ABSENT = ("not found", "manifest unknown", "does not exist", "name unknown", "no such image")
+_FULL = "no space left on device"
+
+
+def bounded(text: str) -> str:
+    """An answer of somebody else, short enough to be shown."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text) - _LONGEST} more characters)"
+
+
+def is_full(text: str) -> bool:
+    return _FULL in text.lower()
+
+
+def full(doing: str, text: str) -> S2IError:
+    return LimitReached(
+        f"could not {doing}: the engine's disk is full",
+        detail=bounded(text),
+        hint="docker system df shows what fills it",
+    )
+
+
+def push_failure(name: Reference, text: str, login: Login | None) -> S2IError:
+    """Why the image did not reach its registry."""
+    subject = f"could not push {name}"
+    if is_unreachable(text):
+        return Unreachable(subject, detail=bounded(text), hint=_hint_for(name, text))
+    if _is_refused(text):
+        return PushUnauthorized(subject, detail=f"{bounded(text)}; {origin_of(login, name)}", hint=_login_hint(name))
+    return PushImageToRegistryFailed(subject, detail=bounded(text))
+
+
+def pull_failure(image: str, text: str, login: Login | None) -> S2IError | None:
+    """Why the image could not be had; None when it is simply not there."""
+    name = Reference.parse(image)
+    subject = f"could not pull {image}"
+    if is_unreachable(text):
+        return Unreachable(subject, detail=bounded(text), hint=_hint_for(name, text))
+    # A registry denies what does not exist as well, lest it tell names to strangers.
+    if any(word in text.lower() for word in _ABSENT) and login is None:
+        return None
+    if _is_refused(text):
+        return PullUnauthorized(subject, detail=f"{bounded(text)}; {origin_of(login, name)}", hint=_login_hint(name))
+    if any(word in text.lower() for word in _ABSENT):
+        return None
+    return full(f"pull {image}", text) if is_full(text) else PullBuilderImageFailed(subject, detail=bounded(text))
+
+
+def origin_of(login: Login | None, name: Reference) -> str:
+    host = name.registry or "docker.io"
+    return f"the login came from {login.origin}" if login else f"no login for {host} was found"
+
+
+def is_unreachable(text: str) -> bool:
+    return any(word in text.lower() for word in _UNREACHABLE)
+
+
+def _is_refused(text: str) -> bool:
+    return any(word in text.lower() for word in _REFUSED)
+
+
+def _login_hint(name: Reference) -> str:
+    return f"docker login {name.registry}".strip()
+
+
+def _hint_for(name: Reference, text: str) -> str:
+    if _PLAIN_HTTP in text.lower():
+        return f"the engine itself decides who may go without TLS: add {name.registry} to its insecure-registries"
+    return ""

@@ -1,0 +1,95 @@
+"""Source, from wherever it is: `parse_source` reads what was typed, `fetch` makes a tree of it.
+
+After this nobody asks where the bytes came from. Nothing is laid down on disk but git's own objects, in the cache.
+
+    location            text → Source: the forms that are taken, and every login out of the address
+    mirror, refs        a repository elsewhere → a commit in the cache;  access: how git gets in
+    working_copy        a repository on this machine → a commit, read where it is
+    commits             a commit → Tree
+    directory           a directory as it is → Tree
+    program, words      git itself, and what it says;  ignore, notices, options: what they share
+"""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from s2ictl.errors import InvalidUsage, LimitReached
+from s2ictl.events import Emit, Notice
+from s2ictl.models import Login, Source, Tree
+from s2ictl.sources.commits import tree_of
+from s2ictl.sources.directory import directory_tree
+from s2ictl.sources.location import parse_source
+from s2ictl.sources.mirror import bring
+from s2ictl.sources.options import FetchOptions, Surroundings
+from s2ictl.sources.program import Git, variables
+from s2ictl.sources.words import explain_local
+from s2ictl.sources.working_copy import committed, repository_of
+
+__all__ = ["FetchOptions", "fetch", "git_version", "parse_source"]
+
+
+def fetch(
+    source: Source,
+    *,
+    cache: Path,
+    environ: Mapping[str, str],
+    emit: Emit,
+    options: FetchOptions,
+    find_login: Callable[[str], Login | None],
+    wait: Callable[[float], None] = time.sleep,
+) -> Tree:
+    """Make a tree of a source; `find_login` is asked for the host of a git address (`HOST` or `HOST:PORT`)."""
+    surroundings = Surroundings(
+        cache=cache, environ=environ, emit=emit, options=options, find_login=find_login, wait=wait
+    )
+    _warn_of_login(source, emit)
+    with _disk(cache):
+        if source.directory is None:
+            return _tree_of_remote(source, surroundings)
+        return _tree_of_local(source, source.directory, surroundings)
+
+
+def git_version(environ: Mapping[str, str]) -> str:
+    """Say which git there is."""
+    git = Git(directory=Path("/"), variables=variables(environ), explain=lambda said: explain_local(said, "git"))
+    return git.answer("version").decode(errors="replace").strip()
+
+
+def _tree_of_remote(source: Source, surroundings: Surroundings) -> Tree:
+    snapshot = bring(source, surroundings)
+    return tree_of(snapshot, location=source.location, context_dir=source.context_dir, surroundings=surroundings)
+
+
+def _tree_of_local(source: Source, directory: Path, surroundings: Surroundings) -> Tree:
+    repository = None if source.copy else repository_of(directory)
+    if repository is None:
+        if source.ref:
+            raise InvalidUsage(
+                f"{source.location} is no git repository, so it has no {source.ref}", hint="leave out --ref"
+            )
+        return directory_tree(source, directory, surroundings)
+    snapshot, location = committed(source, directory, repository, surroundings)
+    return tree_of(snapshot, location=location, context_dir=source.context_dir, surroundings=surroundings)
+
+
+def _warn_of_login(source: Source, emit: Emit) -> None:
+    if source.login:
+        text = "the address has a login in it, which stays in the shell's history; --git-password-file keeps it out"
+        emit(Notice(text=text, level="warning"))
+
+
+@contextmanager
+def _disk(cache: Path) -> Iterator[None]:
+    """What the cache's disk refuses; everything else about files is said where the file is known."""
+    try:
+        yield
+    except OSError as error:
+        hint = "let S2ICTL_CACHE name another place"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise LimitReached(f"no space is left in {cache}", detail=str(error), hint=hint) from error
+        raise InvalidUsage(f"the cache {cache} cannot be used", detail=str(error), hint=hint) from error

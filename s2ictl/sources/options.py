@@ -1,0 +1,44 @@
+"""How far a fetch may go, and with what; and the part of the world that it works in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from s2ictl.archives import Limits
+from s2ictl.events import Emit
+from s2ictl.models import Login
+
+LARGEST_READ = 16 << 20  # of one file that is read whole, such as a script or an ignore file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchOptions:
+    """What the user may say of a fetch. A server that says nothing for `silence` seconds counts as unreachable."""
+
+    ssh_key: Path | None = None
+    known_hosts: Path | None = None
+    ca_bundle: Path | None = None
+    attempts: int = 3
+    silence: float = 35.0
+    timeout: float = 900.0
+    largest: int = 20 << 30
+    most: int = 200_000
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(members=self.most, size=self.largest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a fetch touches outside of itself; `find_login` answers for a host, with its port where that is unusual."""
+
+    cache: Path
+    environ: Mapping[str, str]
+    emit: Emit
+    options: FetchOptions
+    find_login: Callable[[str], Login | None]
+    wait: Callable[[float], None] = time.sleep

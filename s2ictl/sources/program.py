@@ -1,0 +1,238 @@
+"""git, run with nothing of its surroundings: the one home of GitPython.
+
+A repository is somebody else's, and git obeys configuration, hooks, filters and variables from many places. So it runs
+with an argument list, an environment and a configuration of our own, in a process group of its own; every process has
+an end. `Git.execute` of GitPython is used with lists alone, none of its conveniences that turn values into options.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, BinaryIO, cast
+
+from s2ictl.archives import CHUNK, Reader
+from s2ictl.errors import LimitReached, S2IError, Unreachable
+from s2ictl.sources.words import Explain
+
+if TYPE_CHECKING:
+    from git import Git as GitPython
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_INHERITED = (
+    *("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SSH_AUTH_SOCK"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "CURL_CA_BUNDLE"),
+    *_PROXIES,
+    *(name.upper() for name in _PROXIES),
+)
+_VARIABLES = {
+    "LC_ALL": "C",  # its words are read
+    "LANGUAGE": "C",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_LFS_SKIP_SMUDGE": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "SSH_ASKPASS_REQUIRE": "never",
+}
+_CONFIGURATION = (
+    "core.hooksPath=/dev/null",
+    "core.attributesFile=/dev/null",
+    "core.fsmonitor=false",
+    "core.askPass=",
+    "core.quotePath=false",
+    "core.bigFileThreshold=8m",  # larger files are streamed, not held
+    "credential.helper=",
+    "fetch.unpackLimit=1",
+    "fetch.writeCommitGraph=false",
+    "gc.auto=0",
+    "http.followRedirects=false",
+    "maintenance.auto=false",
+    "submodule.recurse=false",
+    "tar.umask=0022",
+)
+_HEARING_MS = 100
+_KEPT = 16 * 1024
+_GRACE = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """When a running git has lasted long enough: by silence, by the clock, by what it has written."""
+
+    total: float
+    silence: float = math.inf
+    largest: int = 0
+    written: Callable[[], int] = lambda: 0
+
+    def verdict(self, *, silent: float, running: float) -> S2IError | None:
+        if silent > self.silence:
+            return Unreachable(
+                f"the git server said nothing for {silent:.0f} s", hint="check the address, the network and the proxy"
+            )
+        if running > self.total:
+            return LimitReached(f"git did not end within {self.total:.0f} s", hint="a larger --timeout allows it")
+        if self.written() > self.largest:
+            return LimitReached(f"the repository is larger than {self.largest} bytes")
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Git:
+    """git in one bare repository of ours. `inherited` are open files that live as long as any of its processes does."""
+
+    directory: Path
+    variables: Mapping[str, str]
+    explain: Explain
+    patience: Patience | None = None
+    inherited: tuple[int, ...] = ()
+    settings: tuple[str, ...] = ()
+
+    def answer(self, *words: str, given: bytes = b"") -> bytes:
+        """All that git answers to this command, with `given` on its standard input."""
+        with self.stream(*words, given=given) as read:
+            return b"".join(iter(lambda: read(CHUNK), b""))
+
+    @contextlib.contextmanager
+    def stream(self, *words: str, given: bytes = b"") -> Iterator[Reader]:
+        """A reader of what git writes while it writes it; to leave before its end is to end git."""
+        with _holding(given) as questions, self._running(words, questions) as process:
+            listener = _Listener(process, self.patience)
+            try:
+                yield _Output(process, listener, self.explain).read
+            finally:
+                end(process)
+                listener.leave()
+
+    @contextlib.contextmanager
+    def _running(self, words: tuple[str, ...], questions: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+        handle = _gitpython().execute(
+            [*_without(os.environ, self.variables), *self._command(words)],
+            istream=cast("BinaryIO", questions),
+            as_process=True,
+            env=self.variables,
+            start_new_session=True,
+            pass_fds=self.inherited,
+        )
+        # GitPython's handle ends the process when it is collected, so it is kept until the process has ended.
+        with cast("subprocess.Popen[bytes]", handle.proc) as process:
+            yield process
+
+    def _command(self, words: tuple[str, ...]) -> list[str]:
+        configuration = [word for setting in (*_CONFIGURATION, *self.settings) for word in ("-c", setting)]
+        return ["git", *configuration, f"--git-dir={self.directory}", "--literal-pathspecs", "--no-pager", *words]
+
+
+def variables(environ: Mapping[str, str], **more: str) -> Mapping[str, str]:
+    """The whole environment of a git: what it may know of ours, and what we tell it."""
+    inherited = {name: environ[name] for name in _INHERITED if environ.get(name)}
+    return {**inherited, **_VARIABLES, **more}
+
+
+class _Output:
+    """What git writes; at its end stands whether git did well, so that nobody takes a part for the whole."""
+
+    def __init__(self, process: subprocess.Popen[bytes], listener: _Listener, explain: Explain) -> None:
+        self._process = process
+        self._listener = listener
+        self._explain = explain
+
+    def read(self, size: int) -> bytes:
+        data = cast("IO[bytes]", self._process.stdout).read(size)
+        if not data and size:
+            self._check()
+        return data
+
+    def _check(self) -> None:
+        status = self._process.wait()
+        said = self._listener.leave()
+        if self._listener.verdict:
+            raise self._listener.verdict
+        if status:
+            raise self._explain(said)
+
+
+class _Listener:
+    """Hears what git says on the side, so that git never waits for a reader, and ends it when it lasts too long."""
+
+    def __init__(self, process: subprocess.Popen[bytes], patience: Patience | None) -> None:
+        self.verdict: S2IError | None = None
+        self._process = process
+        self._patience = patience
+        self._said = b""
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def leave(self) -> str:
+        """Wait until git has nothing more to say; answers the end of it."""
+        # What git has started may hold its voice open and outlive it, such as an ssh that serves others as well.
+        self._thread.join(_GRACE)
+        self._left.set()
+        self._thread.join()
+        return self._said.decode(errors="replace")
+
+    def _listen(self) -> None:
+        voice = cast("IO[bytes]", self._process.stderr).fileno()
+        poll = select.poll()
+        poll.register(voice, select.POLLIN)
+        began = heard = time.monotonic()
+        while self.verdict is None and not self._left.is_set():
+            if poll.poll(_HEARING_MS):
+                data = os.read(voice, 65536)
+                if not data:
+                    return
+                self._said, heard = (self._said + data)[-_KEPT:], time.monotonic()
+            if self._patience:
+                now = time.monotonic()
+                self.verdict = self._patience.verdict(silent=now - heard, running=now - began)
+        if self.verdict:
+            end(self._process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End git and whatever it has started; asked first, since git then takes away what it has half written."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=_GRACE)
+
+
+@contextlib.contextmanager
+def _holding(given: bytes) -> Iterator[IO[bytes]]:
+    with tempfile.TemporaryFile() as file:
+        file.write(given)
+        file.seek(0)
+        yield file
+
+
+def _without(environ: Iterable[str], variables: Mapping[str, str]) -> list[str]:
+    """GitPython hands its own process's whole environment down; env takes away again what git may not know."""
+    return ["env", *(word for name in environ if name and name not in variables for word in ("-u", name))]
+
+
+def _gitpython() -> GitPython:
+    try:
+        from git import Git as GitPython
+    except ImportError as error:
+        raise Unreachable(
+            "git is not to be found on this machine", detail=str(error).strip().partition("\n")[0], hint="install git"
+        ) from error
+    return GitPython()

@@ -1,0 +1,110 @@
+"""A git repository on this machine: its commit is built, as a clone of it would be, without a copy of its objects.
+
+Its configuration, hooks and filters are somebody's code, so git never runs there with more than a question about names.
+The objects are read through an empty repository of our own that borrows them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from s2ictl.errors import FetchSourceFailed, S2IError
+from s2ictl.events import Emit, Notice
+from s2ictl.models import Source
+from s2ictl.sources.location import parse_source
+from s2ictl.sources.mirror import Snapshot, bare, commit_of
+from s2ictl.sources.notices import warn
+from s2ictl.sources.options import Surroundings
+from s2ictl.sources.program import Git, Patience, variables
+from s2ictl.sources.refs import Refs, wanted
+from s2ictl.sources.words import explain_local
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Layout:
+    """Where a repository keeps what is borrowed from it."""
+
+    objects: str
+    index: str
+    object_format: str
+
+
+def repository_of(directory: Path) -> Path | None:
+    """The git directory of a working copy or of a bare repository; None for any other directory."""
+    inside = directory / ".git"
+    if inside.exists() and not inside.is_symlink():
+        return inside
+    is_bare = (directory / "HEAD").is_file() and (directory / "objects").is_dir() and (directory / "refs").is_dir()
+    return directory if is_bare else None
+
+
+def committed(source: Source, directory: Path, repository: Path, surroundings: Surroundings) -> tuple[Snapshot, str]:
+    """The commit that a ref of this repository names, and the address that the repository was cloned from."""
+    theirs = Git(
+        directory=repository,
+        variables=variables(surroundings.environ),
+        explain=lambda said: explain_local(said, source.location),
+        # A fifo in the place of one of git's own files would let it wait for ever.
+        patience=Patience(total=surroundings.options.timeout),
+    )
+    layout, refs = _layout(theirs), _refs(theirs)
+    goal = wanted(source.ref, refs, source.location)
+    ours = _borrowing(theirs, layout, surroundings)
+    commit = commit_of(ours, refs.ids.get(goal.remote, goal.remote), goal)
+    if not source.ref and repository != directory:
+        _tell_uncommitted(ours, layout, directory, commit, source.context_dir, surroundings.emit)
+    return Snapshot(git=replace(ours, patience=None), commit=commit, ref=goal.name), _origin(theirs, source)
+
+
+def _layout(theirs: Git) -> _Layout:
+    places = ("--path-format=absolute", "--git-path", "objects", "--git-path", "index", "--show-object-format")
+    objects, index, object_format = theirs.answer("rev-parse", *places).decode(errors="surrogateescape").splitlines()
+    return _Layout(objects=objects, index=index, object_format=object_format)
+
+
+def _refs(theirs: Git) -> Refs:
+    lines = theirs.answer("for-each-ref", "--format=%(objectname)%09%(HEAD)%09%(refname)").decode(
+        errors="surrogateescape"
+    )
+    entries = [line.split("\t", 2) for line in lines.split("\n") if line]
+    # HEAD can be a commit, or a branch that has none yet.
+    found = theirs.answer("cat-file", "--batch-check=%(objectname)", given=b"HEAD\n").decode().strip()
+    head = {} if " " in found else {"HEAD": found}
+    current = next((name for _, star, name in entries if star == "*"), "") if head else ""
+    return Refs(ids={**head, **{name: commit for commit, _, name in entries}}, head=current)
+
+
+def _borrowing(theirs: Git, layout: _Layout, surroundings: Surroundings) -> Git:
+    ours = bare(surroundings, f"borrowed {layout.object_format}", object_format=layout.object_format)
+    quoted = layout.objects.replace("\\", "\\\\").replace('"', '\\"')
+    return replace(
+        theirs,
+        directory=ours,
+        variables={**theirs.variables, "GIT_ALTERNATE_OBJECT_DIRECTORIES": f'"{quoted}"'},
+    )
+
+
+def _tell_uncommitted(ours: Git, layout: _Layout, directory: Path, commit: str, context_dir: str, emit: Emit) -> None:
+    places = {"GIT_WORK_TREE": str(directory), "GIT_INDEX_FILE": layout.index}
+    git = replace(ours, variables={**ours.variables, **places})
+    within = ("--", context_dir) if context_dir else ("--",)
+    plainly = ("--no-ext-diff", "--no-textconv", "--no-renames", "--ignore-submodules=all", "--name-only", "-z")
+    try:
+        changed = git.answer("diff", *plainly, commit, *within)
+        new = git.answer("ls-files", "-z", "--others", "--exclude-standard", "--directory", *within)
+    except FetchSourceFailed as error:
+        emit(Notice(text=f"could not find out whether anything is uncommitted: {error.detail}", level="warning"))
+        return
+    paths = (changed + new).decode(errors="surrogateescape").split("\0")
+    warn(emit, "not committed, so not built (--copy builds the directory as it is)", [path for path in paths if path])
+
+
+def _origin(theirs: Git, source: Source) -> str:
+    """What is written into the image as the source's address: never a login, and no path where there is an address."""
+    answer = theirs.answer("config", "--default", "", "--get", "remote.origin.url").decode(errors="replace").strip()
+    try:
+        origin = parse_source(answer, allow_http=True, cwd=theirs.directory)
+    except S2IError:
+        return source.location
+    return origin.location if origin.kind == "git" else source.location

@@ -1,0 +1,134 @@
+"""`make test`: every layer, one after the other, on parts that are brought up before and taken down after.
+
+The servers of the cluster compile while the first layers run. At the end stands what was skipped and why, and how much
+of the code each layer has seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests import testbed
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    name: str
+    parts: tuple[testbed.Name, ...]
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    layer: Layer
+    failed: bool
+    summary: str
+    skipped: tuple[str, ...]
+    seconds: float
+    coverage: str
+
+
+LAYERS = (
+    Layer(name="first", parts=(), flags=()),
+    Layer(name="engine", parts=("engine", "registry"), flags=("--engine", "--only-layers")),
+    Layer(name="cluster", parts=("cluster", "forge"), flags=("--cluster", "--only-layers")),
+)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.all", description=__doc__)
+    parser.add_argument("--soak", action="store_true", help="the long form of every campaign")
+    parser.add_argument("layers", nargs="*", choices=[[], *[layer.name for layer in LAYERS]], help="only these")
+    options = parser.parse_args()
+    chosen = [layer for layer in LAYERS if not options.layers or layer.name in options.layers]
+    extra = ("--soak",) if options.soak else ()
+    try:
+        with compiling(any("cluster" in layer.parts for layer in chosen)):
+            outcomes = [run(layer, extra) for layer in chosen]
+    finally:
+        testbed.down()
+    report(outcomes)
+    return 1 if any(failed(outcome) for outcome in outcomes) else 0
+
+
+@contextmanager
+def compiling(wanted: bool) -> Iterator[None]:
+    """Compile the cluster's servers behind the first layers; the cluster layer waits for the same lock."""
+    if not wanted:
+        yield
+        return
+    with tempfile.TemporaryFile() as log:
+        compiler = subprocess.Popen(
+            ["nice", sys.executable, "-m", "tests.testbed", "compile"], cwd=ROOT, stdout=log, stderr=log
+        )
+        try:
+            yield
+        finally:
+            compiler.terminate()
+            compiler.wait()
+
+
+def run(layer: Layer, extra: tuple[str, ...]) -> Outcome:
+    """One pytest run; its output is passed on line by line, and read for what it skipped."""
+    print(f"\n===== {layer.name} layer =====", flush=True)
+    began = time.monotonic()
+    data = ROOT / f".coverage.{layer.name}"
+    lines = list(_pytest(data, (*layer.flags, *extra)))
+    status = lines.pop()
+    return Outcome(
+        layer=layer,
+        failed=status != "0",
+        summary=next(
+            (line.strip("= ") for line in reversed(lines) if re.search(r"\d+ (passed|failed|skipped)", line)), ""
+        ),
+        skipped=tuple(line for line in lines if line.startswith("SKIPPED")),
+        seconds=time.monotonic() - began,
+        coverage=_coverage(data),
+    )
+
+
+def _pytest(data: Path, flags: tuple[str, ...]) -> Iterator[str]:
+    command = [sys.executable, "-m", "coverage", "run", f"--data-file={data}", "-m", "pytest", *flags]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace") as pytest:
+        assert pytest.stdout is not None
+        for line in pytest.stdout:
+            print(line, end="", flush=True)
+            yield line.rstrip("\n")
+    yield str(pytest.returncode)
+
+
+def _coverage(data: Path) -> str:
+    combine = [sys.executable, "-m", "coverage", "combine", "--quiet", f"--data-file={data}"]
+    subprocess.run([*combine, *map(str, ROOT.glob(f"{data.name}.*"))], cwd=ROOT, capture_output=True, check=False)
+    total = [sys.executable, "-m", "coverage", "report", f"--data-file={data}", "--format=total"]
+    answer = subprocess.run(total, cwd=ROOT, capture_output=True, text=True, check=False)
+    return f"{answer.stdout.strip()} %" if answer.returncode == 0 else "none"
+
+
+def failed(outcome: Outcome) -> bool:
+    return outcome.failed or (bool(outcome.skipped) and os.environ.get("CI") == "true")
+
+
+def report(outcomes: list[Outcome]) -> None:
+    print("\n===== all layers =====")
+    for outcome in outcomes:
+        verdict = "FAILED" if failed(outcome) else "ok"
+        print(f"{outcome.layer.name:8} {verdict:7} {outcome.summary}; coverage {outcome.coverage}")
+    skipped = [line for outcome in outcomes for line in outcome.skipped]
+    print("nothing was skipped" if not skipped else "\n".join(["skipped, and why:", *skipped]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

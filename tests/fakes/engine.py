@@ -1,0 +1,136 @@
+"""An engine without containers: images are facts, and what a script would do is written beside its text.
+
+It passes the tests of `engine_contract.py`, as the real one does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import PurePosixPath
+
+from s2ictl.engines import accounts, outcomes
+from s2ictl.errors import ImageNotFound, LimitReached, PullBuilderImageFailed, PushUnauthorized
+from s2ictl.events import Emit, Line
+from s2ictl.models import Assembly, ImageConfig, ImageFacts, Login, PullPolicy, Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Script:
+    """A script as a real engine runs it, and what comes of it where none runs."""
+
+    text: str
+    says: tuple[str, ...] = ()
+    status: int = 0
+    seconds: float = 0.0
+    metadata: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploaded:
+    uid: int
+    gid: int
+    mode: int
+    content: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class FakeEngine:
+    """`programs` are the scripts of images by path; `registry` holds what can be pulled, and what was pushed."""
+
+    images: dict[str, ImageFacts] = field(default_factory=dict)
+    programs: dict[str, dict[str, Script]] = field(default_factory=dict)
+    registry: dict[str, ImageFacts] = field(default_factory=dict)
+    closed: frozenset[str] = frozenset()
+    assembled: list[Assembly] = field(default_factory=list)
+    uploads: list[dict[str, Uploaded]] = field(default_factory=list)
+    passwd: str = "root:x:0:0:root:/root:/bin/sh\nuser:x:1001:0::/opt/app:/bin/sh\n"
+
+    def facts(self, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit) -> ImageFacts | None:
+        if pull != "never" and image in self.registry and (pull == "always" or image not in self.images):
+            self.images[image] = self.registry[image]
+        return self.images.get(image)
+
+    def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
+        digest = hashlib.sha256(b"".join(filesystem)).hexdigest()
+        self.images[str(name)] = ImageFacts(id=f"sha256:{digest}", command=command, platform="linux/amd64")
+        return self.images[str(name)]
+
+    def assemble(self, assembly: Assembly, emit: Emit) -> str:
+        assembly.config(None)
+        programs = self.programs.get(assembly.image_id, {})
+        for program in assembly.programs:
+            if program not in programs:
+                raise PullBuilderImageFailed(f"{assembly.image} has no {program}")
+        uid, gid = accounts.ids_of(assembly.user, passwd=self.passwd, group="root:x:0:\n")
+        upload = unpacked(b"".join(assembly.upload(uid, gid)))
+        self.uploads.append(upload)
+        self.assembled.append(assembly)
+        script = programs.get(assembly.command[0]) or Script(text="")
+        return self._run(script, assembly, emit)
+
+    def _run(self, script: Script, assembly: Assembly, emit: Emit) -> str:
+        tail = outcomes.Tail(emit)
+        for text in script.says:
+            tail(Line(text=text))
+        if script.seconds > assembly.timeout:
+            raise LimitReached("assemble did not end in time")
+        outcomes.judge(outcomes.Ended(status=script.status), PurePosixPath(assembly.command[0]).name, tail.lines)
+        facts = committed(assembly.config(script.metadata))
+        for name in assembly.names:
+            self.images[str(name)] = facts
+        return facts.id
+
+    def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
+        if str(name) not in self.images:
+            raise ImageNotFound(f"there is no image {name}")
+        if name.registry in self.closed and login is None:
+            raise PushUnauthorized(f"could not push {name}")
+        digest = self.images[str(name)].id
+        self.registry[str(name)] = replace(self.images[str(name)], digest=digest)
+        return digest
+
+    @contextmanager
+    def run(
+        self, image: str, *, ports: tuple[int, ...], env: Mapping[str, str], owner: str
+    ) -> Iterator[Mapping[int, int]]:
+        if image not in self.images:
+            raise ImageNotFound(f"there is no image {image}")
+        yield {port: 40000 + port for port in ports}
+
+    def output(self, image: str, *, command: tuple[str, ...], emit: Emit) -> None:
+        emit(Line(text=" ".join(command)))
+
+
+def committed(config: ImageConfig) -> ImageFacts:
+    return ImageFacts(
+        id=f"sha256:{hashlib.sha256(repr(config).encode()).hexdigest()}",
+        labels=config.labels,
+        env=tuple(f"{name}={value}" for name, value in config.env),
+        user=config.user,
+        workdir=config.workdir,
+        entrypoint=config.entrypoint,
+        command=config.command,
+        exposed=config.exposed,
+        platform="linux/amd64",
+    )
+
+
+def unpacked(archive: bytes) -> dict[str, Uploaded]:
+    """The members of an upload by name; the first is `./`, as an engine wants it."""
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        members = tar.getmembers()
+        assert members[0].name in (".", "./")
+        return {
+            member.name: Uploaded(
+                uid=member.uid,
+                gid=member.gid,
+                mode=member.mode,
+                content=file.read() if (file := tar.extractfile(member) if member.isreg() else None) else b"",
+            )
+            for member in members[1:]
+        }

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import s2ictl
+from s2ictl.builders import Blueprint, Folder, Sign, detect, load, load_all, promised, shelf
+from s2ictl.errors import InvalidConfiguration, NothingDetected, PullBuilderImageFailed
+from s2ictl.models import Builder, ImageFacts, Reference
+
+
+def folder(name: str, *files: str) -> Folder:
+    blueprint = Blueprint(
+        name=name,
+        version="1",
+        display_name=name,
+        description=name,
+        base=Reference.parse("debian:trixie-slim"),
+        suite="trixie",
+        detects=tuple(Sign(file=file, means=f"a {name} file") for file in files),
+        user="1001",
+        workdir="/opt/app",
+        scripts="/usr/libexec/s2i",
+        port=8080,
+    )
+    return Folder(path=Path("/nowhere") / name, blueprint=blueprint)
+
+
+PYTHON = folder("python", "uv.lock", "requirements.txt", "*.py")
+NODE = folder("node", "package-lock.json", "package.json")
+LABELS = {"io.openshift.s2i.scripts-url": "image:///usr/libexec/s2i"}
+
+
+def test_the_strongest_sign_wins_and_the_next_builder_is_the_runner_up() -> None:
+    choice = detect(["package-lock.json", "requirements.txt", "app.py"], [PYTHON, NODE])
+    assert (choice.folder.name, choice.because) == ("node", "package-lock.json: a node file")
+    assert choice.runner_up is not None
+    assert (choice.runner_up.folder.name, choice.runner_up.because) == ("python", "requirements.txt: a python file")
+
+
+def test_of_equal_signs_the_first_name_wins_whatever_the_order() -> None:
+    paths = ["package-lock.json", "uv.lock"]
+    assert detect(paths, [PYTHON, NODE]) == detect(reversed(paths), [NODE, PYTHON])
+
+
+def test_only_the_root_of_the_source_speaks() -> None:
+    with pytest.raises(NothingDetected):
+        detect(["vendor/requirements.txt"], [PYTHON])
+
+
+def test_nothing_fits_says_what_was_looked_for() -> None:
+    with pytest.raises(NothingDetected) as nothing:
+        detect(["README"], [PYTHON, NODE])
+    assert nothing.value.detail == (
+        "looked in its root for python: uv.lock, requirements.txt, *.py; node: package-lock.json, package.json"
+    )
+
+
+def test_every_builder_on_our_shelf_loads() -> None:
+    ours = load_all(shelf(Path(s2ictl.__file__).parent))
+    assert [each.name for each in ours] == sorted(each.name for each in ours)
+    assert {str(each.image) for each in ours} >= {f"s2ictl/python:{each.blueprint.version}" for each in ours[:1]}
+
+
+def test_a_wheel_keeps_its_builders_inside(tmp_path: Path) -> None:
+    package = tmp_path / "s2ictl"
+    package.mkdir()
+    assert shelf(package) == tmp_path / "builders"
+    (package / "_builders").mkdir()
+    assert shelf(package) == package / "_builders"
+
+
+def test_an_unknown_key_is_named_with_its_place(tmp_path: Path) -> None:
+    (tmp_path / "builder.yaml").write_text("name: x\nversoin: '1'\n")
+    with pytest.raises(InvalidConfiguration, match=r"builder.yaml:2:1: unknown key 'versoin'"):
+        load(tmp_path)
+
+
+def test_a_builder_is_called_as_its_folder(tmp_path: Path) -> None:
+    directory = tmp_path / "other"
+    directory.mkdir()
+    text = (shelf(Path(s2ictl.__file__).parent) / "python" / "builder.yaml").read_text()
+    (directory / "builder.yaml").write_text(text)
+    with pytest.raises(InvalidConfiguration, match="its folder 'other'"):
+        load(directory)
+
+
+def test_the_labels_of_a_builder_are_its_promises() -> None:
+    labels = {**LABELS, "io.openshift.s2i.destination": "/opt/s2i/", "io.openshift.s2i.assemble-user": "1002"}
+    facts = ImageFacts(id="sha256:1", labels=labels)
+    assert promised("b:1", facts) == Builder(
+        image="b:1", destination="/opt/s2i", scripts="/usr/libexec/s2i", assemble_user="1002", facts=facts
+    )
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        ImageFacts(id="1", labels={"io.kubesphere.s2i.scripts-url": "image:///usr/libexec/s2i"}),
+        ImageFacts(id="1", labels={"io.s2i.scripts-url": "image:///usr/libexec/s2i"}),
+        ImageFacts(id="1", env=("PATH=/bin", "STI_SCRIPTS_URL=image:///usr/libexec/s2i")),
+    ],
+)
+def test_foreign_and_older_spellings_are_understood(facts: ImageFacts) -> None:
+    builder = promised("b:1", facts)
+    assert (builder.scripts, builder.destination, builder.assemble_user) == ("/usr/libexec/s2i", "/tmp", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "image:///x; rm -rf /",
+        "image:///a/../b",
+        "image://relative",
+        "http://evil/s",
+        "/usr/libexec/s2i",
+        "image:///a\nb",
+    ],
+)
+def test_a_label_that_is_no_place_in_the_image_is_refused(url: str) -> None:
+    with pytest.raises(PullBuilderImageFailed):
+        promised("b:1", ImageFacts(id="1", labels={"io.openshift.s2i.scripts-url": url}))
+
+
+def test_a_volume_over_the_destination_is_refused() -> None:
+    facts = ImageFacts(id="1", labels=LABELS, volumes=("/tmp",))
+    with pytest.raises(PullBuilderImageFailed, match="volume"):
+        promised("b:1", facts)
+    assert promised("b:1", replace(facts, volumes=("/tmpfiles", "/data"))).destination == "/tmp"
+
+
+def test_a_builder_of_onbuild_instructions_is_refused_with_the_way_to_build_it() -> None:
+    with pytest.raises(PullBuilderImageFailed) as refused:
+        promised("old:1", ImageFacts(id="1", labels=LABELS, onbuild=("COPY . /src",)))
+    assert refused.value.hint == "build it with a Dockerfile of one line: FROM old:1"
+
+
+def test_an_image_without_labels_promises_nothing() -> None:
+    assert promised("debian", ImageFacts(id="1")).scripts == ""

@@ -1,0 +1,188 @@
+"""The words themselves: codes, forms of errors, general flags, endings."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from s2ictl import __version__
+from s2ictl.cli.session import Session, command
+from s2ictl.cli.words import WORDS, Word, program
+from tests.cli import Ran, shell
+from tests.docs import all_commands
+
+S2ICTL = (sys.executable, "-m", "s2ictl")
+ROOT = Path(__file__).parent.parent
+
+
+def test_version_answers_before_typer_is_loaded() -> None:
+    code = """
+import sys
+from s2ictl.__main__ import run
+sys.argv[1:] = ["--version"]
+run()
+print("typer" in sys.modules)
+"""
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout == f"s2ictl {__version__}\nFalse\n"
+
+
+def test_help_loads_no_heavy_library() -> None:
+    heavy = ("docker", "kubernetes", "git", "requests", "rich", "urllib3", "aiohttp", "yaml", "sqlite3", "isal")
+    code = f"""
+import sys
+sys.argv[1:] = ["--help"]
+from s2ictl.__main__ import run
+try:
+    run()
+except SystemExit:
+    pass
+print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
+"""
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("Usage: s2ictl")
+    assert said.stderr == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("-o", "json", "version"), ("version", "-o", "json"), ("version", "--output=json")]
+)
+def test_general_flags_stand_before_or_after_the_command(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    ran = shell(tmp_path).run(*arguments)
+    assert (ran.status, json.loads(ran.stdout)["version"], ran.stderr) == (0, __version__, "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "first_line"),
+    [
+        (("vresion",), "error: No such command 'vresion'. Did you mean 'version'? (InvalidUsage)"),
+        (("version", "--ouptut", "json"), "error: No such option: --ouptut. Did you mean '--output'? (InvalidUsage)"),
+        (("version", ""), "error: an argument is empty (InvalidUsage)"),
+        (("version", "a\nb"), "error: 'a'… has a control character at position 2 (InvalidUsage)"),
+        (("version", "a\udc80"), "error: 'a'… has a byte that is not UTF-8 at position 2 (InvalidUsage)"),
+        (("version", "x" * 70000), "error: an argument has 70000 characters; the limit is 65536 (InvalidUsage)"),
+        (("version", "-o", "name", "-o", "yaml"), "error: --output is given twice: name and yaml (InvalidUsage)"),
+        (("-o", "name", "version", "-o", "yaml"), "error: --output is given twice: name and yaml (InvalidUsage)"),
+    ],
+)
+def test_wrong_words_are_2_with_one_clear_line(arguments: tuple[str, ...], first_line: str, tmp_path: Path) -> None:
+    ran = shell(tmp_path).run(*arguments)
+    assert (ran.status, ran.stdout, ran.stderr.splitlines()[0]) == (2, "", first_line)
+
+
+def test_wrong_words_are_answered_in_json_when_json_was_asked_for(tmp_path: Path) -> None:
+    ran = shell(tmp_path).run("vresion", "-o", "json")
+    assert json.loads(ran.stderr) == {
+        "error": "No such command 'vresion'. Did you mean 'version'?",
+        "reason": "InvalidUsage",
+        "exit": 2,
+        "why": "",
+        "try": "s2ictl --help",
+    }
+
+
+@pytest.mark.parametrize("word", WORDS, ids=lambda word: word.name)
+def test_the_table_of_words_says_what_the_commands_say(word: Word) -> None:
+    command = program().commands.get(word.name)
+    assert (command.help.splitlines()[0].rstrip("."), command.hidden) == (word.says.rstrip("."), word.hidden)
+
+
+@pytest.mark.parametrize("path", all_commands(), ids=" ".join)
+def test_every_command_has_help_with_an_example(
+    path: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert shell(tmp_path).run(*path, "--help").status == 0
+    example = capsys.readouterr().out.partition("Example:")[2]
+    assert f"s2ictl {' '.join(path)}" in " ".join(example.split())
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    command = f"{sys.executable} -m s2ictl completion show bash | true; echo ${{PIPESTATUS[0]}}"
+    said = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stderr == ""
+    assert said.stdout.strip() in ("0", "141")
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+def test_a_signal_cleans_up_and_says_so(number: signal.Signals, status: int, word: str, tmp_path: Path) -> None:
+    script = tmp_path / "waits.py"
+    script.write_text(WAITS)
+    with subprocess.Popen([sys.executable, script], cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "begun\n"
+        os.kill(process.pid, number)
+        said = process.stderr.read()
+    assert (process.returncode, said.splitlines()[0]) == (status, "cleaned")
+    assert word in said
+
+
+WAITS = """
+import sys, time
+sys.path.insert(0, ".")
+import typer
+from pathlib import Path
+from s2ictl.cli import main as m
+from s2ictl.cli.session import World, command
+from s2ictl.cli.words import Word
+
+def wait(session):
+    "Wait."
+    try:
+        print("begun", file=sys.stderr, flush=True)
+        time.sleep(30)
+    finally:
+        print("cleaned", file=sys.stderr, flush=True)
+
+class Family:
+    @staticmethod
+    def register(app):
+        command(app, "wait", example="s2ictl wait")(wait)
+
+here, streams = Path("."), {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": sys.stderr}
+world = World(arguments=("wait",), environ={}, cwd=here, home=here, **streams)
+sys.exit(m.main(world, words=(Word("wait", "", lambda: Family),)))
+"""
+
+
+class Faulty:
+    """A family whose one command fails as no command should."""
+
+    @staticmethod
+    def register(app: typer.Typer) -> None:
+        command(app, "fault", example="s2ictl fault")(Faulty.fault)
+
+    @staticmethod
+    def fault(_session: Session) -> None:
+        """Divide by zero."""
+        raise ZeroDivisionError("one over none")
+
+
+def test_a_fault_is_1_and_its_report_lies_in_the_state_directory(tmp_path: Path) -> None:
+    ran = shell(tmp_path, S2ICTL_STATE=str(tmp_path)).run("fault", words=(Word("fault", "", lambda: Faulty),))
+    report = tmp_path / f"report-{os.getpid()}.txt"
+    assert ran == Ran(
+        status=1,
+        stdout="",
+        stderr="error: a fault in s2ictl: ZeroDivisionError: one over none (S2IError)\n"
+        f"  try:  send {report} to the project, after reading it\n",
+    )
+    assert "ZeroDivisionError: one over none" in report.read_text()
+    assert report.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh", "fish"])
+def test_completion_goes_where_the_shell_looks(name: str, tmp_path: Path) -> None:
+    ran = shell(tmp_path, SHELL=f"/bin/{name}").run("completion", "install")
+    installed = Path(ran.stdout.strip())
+    assert ran.status == 0
+    assert installed.is_relative_to(tmp_path / "home")
+    assert "_S2ICTL_COMPLETE" in installed.read_text()

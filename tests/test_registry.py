@@ -1,0 +1,415 @@
+"""The registry client on a double that breaks where it is told to; the contract runs on real registries as well."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from s2ictl import oci
+from s2ictl.errors import (
+    ConnectionLost,
+    PullBuilderImageFailed,
+    PullUnauthorized,
+    PushImageToRegistryFailed,
+    PushUnauthorized,
+    Refused,
+    RegistryFailed,
+    S2IError,
+    Unreachable,
+)
+from s2ictl.events import Emit
+from s2ictl.models import Login, Reference, Secret
+from s2ictl.registry import Repository, greet
+from s2ictl.transport import Patience, Transport
+from tests.fakes.images import LAYER, blob, small_image
+from tests.fakes.registry import Action, FakeRegistry, Fault, running
+from tests.fakes.registry_contract import *  # noqa: F403  (the tests themselves)
+from tests.fakes.registry_contract import Place
+
+_runs = itertools.count()
+QUICK = Patience(stall=0.2)
+
+
+@pytest.fixture
+def slept() -> list[float]:
+    return []
+
+
+@pytest.fixture
+def transport(emit: Emit, slept: list[float]) -> Iterator[Transport]:
+    with Transport({}, emit=emit, patience=QUICK, sleep=slept.append) as transport:
+        yield transport
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with running(FakeRegistry()) as registry:
+        yield registry
+
+
+def login(registry: FakeRegistry, password: str = "") -> Callable[[str], Login]:
+    secret = Secret(password or registry.password)
+    return lambda host: Login(host=host, username=registry.username, password=secret, origin="the test")
+
+
+@pytest.fixture(params=["none", "basic", "bearer"])
+def place(request: pytest.FixtureRequest, registry: FakeRegistry, transport: Transport) -> Place:
+    registry.auth = request.param
+    return Place(host=registry.host, logins=login(registry), run=f"run{next(_runs)}", transport=transport)
+
+
+@pytest.fixture
+def repository(registry: FakeRegistry, transport: Transport) -> Repository:
+    return at(registry, transport)
+
+
+def at(registry: FakeRegistry, transport: Transport, name: str = "app", password: str = "") -> Repository:
+    reference = Reference(registry=registry.host, repository=name, tag="1")
+    return Repository(reference, transport=transport, logins=login(registry, password))
+
+
+def push(repository: Repository) -> str:
+    image = small_image()
+    repository.write(blob(image.layer))
+    repository.write(blob(image.config, oci.CONFIG))
+    return repository.tag(image.manifest, ("1",))
+
+
+# ------------------------------------------------------------------------------------------ faults while writing
+
+STEPS = {
+    "ask for a blob": ("HEAD", "/blobs/sha256"),
+    "begin": ("POST", "/blobs/uploads/"),
+    "send": ("PATCH", "/blobs/uploads/"),
+    "finish": ("PUT", "/blobs/uploads/"),
+    "tag": ("PUT", "/manifests/"),
+    "confirm": ("HEAD", "/manifests/"),
+}
+KINDS: tuple[tuple[Action, int], ...] = (
+    ("status", 500),
+    ("reset", 0),
+    ("lose-answer", 0),
+)
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("action", "status"), KINDS)
+def test_a_push_survives_four_faults_in_a_row_at_any_step(
+    step: str, action: Action, status: int, registry: FakeRegistry, repository: Repository
+) -> None:
+    method, path = STEPS[step]
+    registry.faults.append(Fault(method=method, path=path, action=action, status=status, times=4))
+    digest = push(repository)
+    assert registry.manifests["app", "1"] == registry.manifests["app", digest]
+    assert digest == small_image().digest
+    if (step, action) != ("begin", "lose-answer"):  # an upload that nobody told us of is nothing that we could end
+        assert registry.uploads == {}
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("action", "status"), [kind for kind in KINDS if kind[0] != "lose-answer"])
+def test_a_registry_that_keeps_failing_ends_a_push_with_8(
+    step: str, action: Action, status: int, registry: FakeRegistry, repository: Repository
+) -> None:
+    method, path = STEPS[step]
+    registry.faults.append(Fault(method=method, path=path, action=action, status=status, times=99))
+    with pytest.raises(PushImageToRegistryFailed) as caught:
+        push(repository)
+    assert (caught.value.exit_code, caught.value.message) == (8, f"could not push {registry.host}/app:1")
+    assert registry.uploads == {}
+
+
+@pytest.mark.parametrize("step", ["finish", "tag"])
+def test_an_answer_that_is_always_lost_is_settled_by_asking_for_the_digest(
+    step: str, registry: FakeRegistry, repository: Repository
+) -> None:
+    method, path = STEPS[step]
+    registry.faults.append(Fault(method=method, path=path, action="lose-answer", times=99))
+    assert push(repository) == small_image().digest
+
+
+def test_a_stall_is_given_up_and_tried_again(registry: FakeRegistry, repository: Repository) -> None:
+    registry.faults.append(Fault(method="HEAD", path="/blobs/", action="stall"))
+    assert push(repository) == small_image().digest
+
+
+def test_the_wait_that_a_registry_asks_for_is_kept(
+    registry: FakeRegistry, repository: Repository, slept: list[float]
+) -> None:
+    registry.faults.append(Fault(method="POST", path="/uploads/", status=429, headers={"Retry-After": "7"}, times=1))
+    push(repository)
+    assert slept == [7.0]
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "tries"),
+    [
+        (401, PushUnauthorized, 1),
+        (403, PushUnauthorized, 1),
+        (405, PushImageToRegistryFailed, 1),
+        (413, PushImageToRegistryFailed, 1),
+    ],
+)
+def test_what_asking_again_would_not_change_is_asked_once(
+    status: int, error: type[S2IError], tries: int, registry: FakeRegistry, repository: Repository
+) -> None:
+    body = b'{"errors": [{"code": "DENIED", "message": "quota\\u001b[2J exceeded\\n"}]}'
+    registry.faults.append(Fault(method="POST", path="/uploads/", status=status, body=body, times=99))
+    with pytest.raises(error) as caught:
+        push(repository)
+    assert caught.value.detail.startswith(f"the registry answered {status}: DENIED quota")
+    assert registry.tried("POST") == tries
+
+
+def test_a_push_that_is_interrupted_leaves_no_upload_behind(registry: FakeRegistry, repository: Repository) -> None:
+    def interrupted() -> Iterator[bytes]:
+        yield LAYER[:10]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        repository.write(replace(blob(LAYER), chunks=interrupted))
+    assert (registry.uploads, registry.tried("DELETE")) == ({}, 1)
+
+
+# ------------------------------------------------------------------------------------------ faults while reading
+
+
+@pytest.fixture
+def stocked(registry: FakeRegistry) -> FakeRegistry:
+    image = small_image(docker=True)
+    registry.put("app", image.layer)
+    registry.put("app", image.config)
+    registry.tag("app", "1", "application/vnd.docker.distribution.manifest.v2+json", image.manifest)
+    return registry
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [("status", 500), ("status", 429), ("reset", 0), ("truncate", 0), ("stall", 0)]
+)
+@pytest.mark.parametrize("path", ["/manifests/", "/blobs/"])
+def test_reading_survives_faults(
+    action: Action, status: int, path: str, stocked: FakeRegistry, repository: Repository
+) -> None:
+    times = 1 if action == "stall" else 4
+    stocked.faults.append(Fault(method="GET", path=path, action=action, status=status, times=times))
+    base = repository.base("linux/amd64")
+    assert [b"".join(layer.chunks()) for layer in base.layers] == [LAYER]
+
+
+def test_a_layer_goes_on_where_it_broke_off(registry: FakeRegistry, repository: Repository) -> None:
+    large = b"0123456789abcdef" * (3 << 16)
+    digest = registry.put("app", large)
+    registry.faults.append(Fault(method="GET", path="/blobs/", action="truncate"))
+    wanted = oci.Descriptor(media_type=oci.LAYER, digest=digest, size=len(large))
+    assert b"".join(repository.read(wanted)) == large
+    ranges = [one.headers.get("Range") for one in registry.asked if "/blobs/" in one.path]
+    assert ranges == [None, f"bytes={len(large) // 2}-"]
+
+
+def test_a_registry_that_is_there_and_keeps_breaking_off_is_its_own_failure(
+    stocked: FakeRegistry, repository: Repository
+) -> None:
+    stocked.faults.append(Fault(method="GET", path="/blobs/", action="reset", times=99))
+    with pytest.raises(RegistryFailed) as caught:
+        repository.base("linux/amd64")
+    assert caught.value.exit_code == 8
+
+
+def test_a_base_whose_bytes_are_not_what_was_promised_is_refused(stocked: FakeRegistry, repository: Repository) -> None:
+    base = repository.base("linux/amd64")
+    stocked.blobs["app", base.layers[0].digest] = bytes(len(LAYER))
+    with pytest.raises(PullBuilderImageFailed, match="is broken in its registry") as caught:
+        b"".join(base.layers[0].chunks())
+    assert caught.value.exit_code == 6
+
+
+def test_a_manifest_that_is_not_what_its_digest_says_is_refused(stocked: FakeRegistry, transport: Transport) -> None:
+    digest = small_image(docker=True).digest
+    stocked.manifests["app", digest] = ("", small_image(architecture="arm64").manifest)
+    stocked.hide_digests = True
+    reference = Reference(registry=stocked.host, repository="app", digest=digest)
+    with pytest.raises(PullBuilderImageFailed, match="is broken in its registry"):
+        Repository(reference, transport=transport, logins=login(stocked)).base("linux/amd64")
+
+
+def test_a_registry_that_tells_no_digests_is_asked_for_the_manifest(
+    stocked: FakeRegistry, repository: Repository
+) -> None:
+    stocked.hide_digests = True
+    assert repository.resolve() == small_image(docker=True).digest
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        b"{}",
+        b"[]",
+        b"<html>",
+        b'{"schemaVersion": 1, "fsLayers": []}',
+        b'{"schemaVersion": 2, "manifests": [], "layers": []}',
+        b'{"schemaVersion": 2, "manifests": []}',
+        b'{"schemaVersion": 2, "config": {"mediaType": "x", "digest": "sha256:../..", "size": 1}, "layers": []}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_manifest_of_any_other_form_is_refused(
+    manifest: bytes, stocked: FakeRegistry, repository: Repository
+) -> None:
+    stocked.tag("app", "1", "anything", manifest)
+    with pytest.raises(PullBuilderImageFailed):
+        repository.base("linux/amd64")
+
+
+def test_docker_s_words_for_layers_become_those_of_the_oci(stocked: FakeRegistry, repository: Repository) -> None:
+    assert [layer.media_type for layer in repository.base("linux/amd64").layers] == [oci.LAYER]
+
+
+# ------------------------------------------------------------------------------------------------------------ logins
+
+
+@pytest.mark.parametrize("auth", ["basic", "bearer"])
+def test_a_wrong_password_is_tried_once_and_said_with_where_it_came_from(
+    auth: str, stocked: FakeRegistry, transport: Transport
+) -> None:
+    stocked.auth = "basic" if auth == "basic" else "bearer"
+    with pytest.raises(PullUnauthorized) as caught:
+        at(stocked, transport, password="wrong-canary").base("linux/amd64")
+    assert "the login came from the test" in caught.value.detail
+    assert "wrong-canary" not in repr(caught.value) + caught.value.detail + caught.value.hint
+    sent = [one for one in stocked.asked if one.headers.get("Authorization", "").startswith("Basic")]
+    assert len(sent) == 1
+
+
+def test_a_registry_that_wants_a_login_where_there_is_none_is_said_so(
+    stocked: FakeRegistry, transport: Transport
+) -> None:
+    stocked.auth = "basic"
+    reference = Reference(registry=stocked.host, repository="app", tag="1")
+    with pytest.raises(PullUnauthorized, match="could not pull") as caught:
+        Repository(reference, transport=transport, logins=lambda _: None).resolve()
+    assert caught.value.detail == f"the registry answered 401; no login for {stocked.host} was found"
+
+
+def test_the_login_is_looked_for_only_when_the_registry_asks(stocked: FakeRegistry, transport: Transport) -> None:
+    def refuse(host: str) -> Login:
+        raise AssertionError(f"nobody asked for the login of {host}")
+
+    reference = Reference(registry=stocked.host, repository="app", tag="1")
+    assert Repository(reference, transport=transport, logins=refuse).resolve()
+
+
+def test_a_token_that_expired_is_renewed_once(registry: FakeRegistry, transport: Transport) -> None:
+    registry.auth = "bearer"
+    repository = at(registry, transport)
+    image = small_image()
+    repository.write(blob(image.layer))
+    registry.tokens.clear()
+    repository.write(blob(image.config, oci.CONFIG))
+    assert registry.tried("GET", "/token") == 2
+
+
+def test_a_token_that_never_pleases_ends_with_4(registry: FakeRegistry, transport: Transport) -> None:
+    registry.auth = "bearer"
+    challenge = {"WWW-Authenticate": f'Bearer realm="http://{registry.host}/token",service="x"'}
+    registry.faults.append(Fault(method="POST", path="/uploads/", status=401, headers=challenge, times=99))
+    with pytest.raises(PushUnauthorized):
+        push(at(registry, transport))
+    assert registry.tried("POST") == 2
+
+
+@pytest.mark.parametrize(
+    "realm",
+    [
+        "http://auth.example.com/token",
+        "http://169.254.169.254/latest",
+        "ftp://127.0.0.1/token",
+        "https://user:secret@127.0.0.1/token",
+        "",
+        "//x",
+    ],
+)
+def test_a_login_is_not_sent_where_a_stranger_says(realm: str, registry: FakeRegistry, transport: Transport) -> None:
+    registry.faults.append(
+        Fault(method="HEAD", path="/blobs/", status=401, headers={"WWW-Authenticate": f'Bearer realm="{realm}"'})
+    )
+    with pytest.raises(Refused, match=r"sends logins to .*which is not followed"):
+        push(at(registry, transport))
+
+
+def test_an_upload_goes_on_at_another_host_without_the_login(registry: FakeRegistry, transport: Transport) -> None:
+    registry.auth = "basic"
+    with running(FakeRegistry()) as other:
+        registry.uploads_at = f"http://{other.host}"
+        other.uploads["upload-1"] = b""
+        at(registry, transport).write(blob(LAYER))
+    assert other.blobs == {("app", oci.digest_of(LAYER)): LAYER}
+    assert [one.headers.get("Authorization") for one in other.asked] == [None, None]
+
+
+def test_a_layer_is_fetched_from_another_host_without_the_login(stocked: FakeRegistry, transport: Transport) -> None:
+    stocked.auth = "basic"
+    with running(FakeRegistry()) as store:
+        digest = store.put("app", LAYER)
+        base = at(stocked, transport).base("linux/amd64")
+        there = {"Location": f"http://{store.host}/v2/app/blobs/{digest}"}
+        stocked.faults.append(Fault(method="GET", path="/blobs/", status=307, headers=there))
+        assert b"".join(base.layers[0].chunks()) == LAYER
+    assert [one.headers.get("Authorization") for one in store.asked] == [None]
+
+
+# ---------------------------------------------------------------------------------------------------- where it is
+
+
+@pytest.mark.parametrize(
+    ("auth", "who"), [("none", "without a login"), ("basic", "as somebody"), ("bearer", "as somebody")]
+)
+def test_a_registry_that_lets_us_in_says_as_whom(
+    auth: Literal["none", "basic", "bearer"], who: str, registry: FakeRegistry, transport: Transport
+) -> None:
+    registry.auth = auth
+    said = greet(registry.host, transport=transport, logins=login(registry))
+    assert said == f"http://{registry.host} answers, {who}"
+
+
+def test_a_registry_that_does_not_let_us_in_is_said_so(registry: FakeRegistry, transport: Transport) -> None:
+    registry.auth = "basic"
+    with pytest.raises(PullUnauthorized, match="does not let us in, as somebody"):
+        greet(registry.host, transport=transport, logins=login(registry, "wrong"))
+
+
+def test_what_is_no_registry_is_said_so(registry: FakeRegistry, transport: Transport) -> None:
+    registry.faults.append(Fault(method="GET", path="/v2/", status=404))
+    with pytest.raises(RegistryFailed, match="is no registry"):
+        greet(registry.host, transport=transport, logins=lambda _: None)
+
+
+def test_a_registry_that_is_not_there_is_not_reachable(transport: Transport) -> None:
+    reference = Reference(registry="127.0.0.1:1", repository="app", tag="1")
+    with pytest.raises(Unreachable, match=r"could not reach 127.0.0.1:1: connection refused") as caught:
+        Repository(reference, transport=transport, logins=lambda _: None).resolve()
+    assert not isinstance(caught.value, ConnectionLost)
+
+
+@pytest.mark.parametrize("status", [400, 308])
+def test_a_registry_on_this_machine_that_wants_tls_gets_it(
+    status: int, registry: FakeRegistry, repository: Repository
+) -> None:
+    registry.faults.append(Fault(method="OPTIONS", path="/v2/", status=status, headers={"Location": "https://x/"}))
+    with pytest.raises(Unreachable, match="it does not speak TLS as expected"):
+        repository.resolve()
+    assert [one.method for one in registry.asked] == ["OPTIONS"]
+
+
+def test_a_registry_beyond_this_machine_is_spoken_to_with_tls_alone(
+    registry: FakeRegistry, transport: Transport
+) -> None:
+    # The name stands for loopback in every resolver that knows it, and is no literal address.
+    host = registry.host.replace("127.0.0.1", "ip6-localhost")
+    reference = Reference(registry=host, repository="app", tag="1")
+    with pytest.raises(Unreachable):
+        Repository(reference, transport=transport, logins=lambda _: None).resolve()
+    assert registry.asked == []

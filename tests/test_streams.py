@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s2ictl.engines import streams
+from s2ictl.events import Line
+
+
+def frame(stream: int, payload: bytes) -> bytes:
+    return bytes((stream, 0, 0, 0)) + len(payload).to_bytes(4, "big") + payload
+
+
+@given(st.lists(st.tuples(st.sampled_from((1, 2)), st.binary(max_size=40))), st.integers(min_value=1, max_value=9))
+def test_output_is_the_same_however_the_wire_cuts_it(frames: list[tuple[int, bytes]], size: int) -> None:
+    wire = b"".join(frame(stream, payload) for stream, payload in frames)
+    cut = [wire[start : start + size] for start in range(0, len(wire), size)]
+    assert _joined(streams.pieces(cut)) == _joined(streams.pieces([wire]))
+
+
+def _joined(parts: Iterator[tuple[streams.Stream, bytes]]) -> dict[str, bytes]:
+    whole = {"stdout": b"", "stderr": b""}
+    for stream, data in parts:
+        whole[stream] += data
+    return whole
+
+
+def test_lines_of_both_streams_are_kept_apart_and_the_last_needs_no_end() -> None:
+    parts: list[tuple[streams.Stream, bytes]] = [
+        ("stdout", b"on"),
+        ("stderr", b"bad\r\n"),
+        ("stdout", b"e\n\xc3"),
+        ("stdout", b"\xa4"),
+    ]
+    assert list(streams.lines(parts)) == [
+        Line(text="bad", stream="stderr"),
+        Line(text="one"),
+        Line(text="ä"),
+    ]
+
+
+@given(st.integers(min_value=1, max_value=4))
+def test_a_line_without_end_is_told_in_bounded_parts(times: int) -> None:
+    endless = (("stdout", b"x" * 50_000) for _ in range(times * 10))
+    told = list(streams.lines(endless))  # type: ignore[arg-type]
+    assert max(len(line.text) for line in told) <= streams.LONGEST_LINE
+    assert sum(len(line.text) for line in told) == times * 500_000
