@@ -292,15 +292,23 @@ def _connect(file: Path, *, check: bool) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection, file: Path) -> None:
+    """Bring the file to this version; one that has it already is only read, so looking waits for no writer."""
+    version = _version(connection)
+    if version > VERSION:
+        raise InvalidConfiguration(f"{file} was written by a newer s2ictl (version {version})", hint="update s2ictl")
+    if version == VERSION:
+        return
     connection.execute("BEGIN IMMEDIATE")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == 0:
+    if _version(connection) == 0:  # another process may have made it while this one waited
         for statement in _SCHEMA.split(";\n"):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.execute("COMMIT")
-    if version > VERSION:
-        raise InvalidConfiguration(f"{file} was written by a newer s2ictl (version {version})", hint="update s2ictl")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def _check(connection: sqlite3.Connection, file: Path) -> None:

@@ -17,7 +17,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from s2ictl import config, documents, journal, workers
-from s2ictl.errors import InvalidConfiguration, InvalidUsage, RecordNotFound, S2IError, Unauthorized
+from s2ictl.errors import (
+    Interrupted,
+    InvalidConfiguration,
+    InvalidUsage,
+    RecordNotFound,
+    S2IError,
+    Terminated,
+    Unauthorized,
+)
 from s2ictl.events import Emit, Notice
 from s2ictl.hooks import receive
 from s2ictl.hooks.matching import why_not
@@ -187,7 +195,6 @@ class _Server:
     alone: bool = False
     interrupted: bool = False
     draining: bool = False
-    ending: bool = False
     jobs: set[asyncio.Task[None]] = field(default_factory=set)
     faults: list[BaseException] = field(default_factory=list)
     # One thread owns the ledger, so that a slow disk delays answers but never the reading of other connections.
@@ -235,7 +242,6 @@ class _Server:
             hurried = asyncio.ensure_future(self.hurry.wait())
             await asyncio.wait((finished, hurried), timeout=self.request.grace, return_when=asyncio.FIRST_COMPLETED)
             hurried.cancel()
-            self.ending = True
             await self.crew.end()
             await finished
 
@@ -302,7 +308,7 @@ class _Server:
         except OSError as error:
             self.emit(Notice(text=f"no worker could be started: {error.strerror}", level="warning"))
             await asyncio.sleep(_RETRY_SECONDS)
-        if self.ending:
+        if self.crew.ending:
             return
         after = await self._insist(lambda: self.ledger.settle(entry.id))
         said = f"{after.state} {after.reason}".strip()
@@ -344,6 +350,8 @@ def work(
         entry = ledger.entry(identity)
         try:
             outcome = perform(entry, emit, partial(ledger.built, identity))
+        except (Interrupted, Terminated):
+            raise
         except S2IError as error:
             emit(Notice(text="\n".join(filter(None, (error.message, error.detail, error.hint))), level="warning"))
             ledger.fail(identity, f"{error.reason}: {error.message}")

@@ -34,6 +34,7 @@ class Crew:
 
     home: Path
     lifeline: int
+    ending: bool = False
     running: dict[int, asyncio.subprocess.Process] = field(default_factory=dict)
 
     @property
@@ -44,6 +45,8 @@ class Crew:
         """Run one worker to its end, with the lifeline's number as its last argument; answers how it ended."""
         process = await self._start(command, environ)
         self.running[process.pid] = process
+        if self.ending:
+            process.terminate()
         try:
             status = await process.wait()
         finally:
@@ -61,6 +64,7 @@ class Crew:
                 pass_fds=(self.lifeline, lock),
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C at the server's terminal is the server's alone to hand on
             )
         finally:
@@ -83,6 +87,7 @@ class Crew:
 
     async def end(self) -> None:
         """Ask every worker to clean up and end, and wait until all are gone."""
+        self.ending = True
         for process in tuple(self.running.values()):
             with suppress(ProcessLookupError):
                 process.terminate()

@@ -223,7 +223,7 @@ def test_the_head_commit_is_the_one_that_the_push_ends_with() -> None:
 
 REAL = HookEvent(
     kind="push",
-    delivery="76dc",
+    delivery="",
     ref="refs/heads/main",
     commit="588dac7e9431b44612608abbe0c7dd85e68413a5",
     before="1cbfd4d8455d9e7c89815d20ef9b34df21fa5cb1",
@@ -245,7 +245,7 @@ TAG = replace(
 )
 
 
-@pytest.mark.parametrize("provider", MAKERS)
+@pytest.mark.parametrize("provider", ["gitea", "gogs"])
 @pytest.mark.parametrize(
     ("name", "event"),
     [
@@ -257,8 +257,6 @@ TAG = replace(
     ],
 )
 def test_what_a_real_gitea_sent_is_understood(name: str, event: HookEvent, provider: str) -> None:
-    if provider == "github" and name.endswith("-form"):
-        pytest.skip("GitHub signs a form as it is sent, Gitea the JSON in it")
     received = receive(deliveries.recorded(name), provider, SECRETS)
     assert received == replace(event, delivery=received.delivery)
     assert len(received.delivery) == 36

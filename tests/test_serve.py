@@ -403,6 +403,16 @@ def test_told_twice_it_cleans_up_at_once_and_loses_nothing(tmp_path: Path) -> No
         assert server.told("1") == ["begun", "cleaned"]
 
 
+def test_what_cannot_be_stored_is_not_acknowledged(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        with open_ledger(server.state, time.time) as ledger:
+            ledger.connection.executescript("DROP TABLE deliveries; DROP TABLE probe")
+        assert server.post(_work("1")) == (503, {"verdict": "refused", "reason": "the delivery could not be stored"})
+        assert server.post(Delivery(headers={}, body=b""), "/readyz", "GET")[0] == 503
+        assert server.post(Delivery(headers={}, body=b""), "/healthz", "GET")[0] == 200
+        assert server.entries() == []
+
+
 def test_one_state_directory_has_one_server(server: Running) -> None:
     with pytest.raises(AssertionError, match="the server ended with 1"), running(server.state.parent):
         pass
@@ -435,6 +445,20 @@ def test_killed_it_starts_again_at_once_and_loses_nothing_that_it_answered(tmp_p
     assert {entry.attempts for entry in entries} == {1}
     _check_nothing_was_done_again(told, finished)
     _check_nobody_worked_beside_another(told)
+
+
+def test_while_a_killed_servers_worker_cleans_up_the_next_takes_deliveries_only(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        server.order("linger")
+        server.post(_work("1"))
+        server.until(lambda _: bool(server.lines()))
+        server.end(signal.SIGKILL)
+    with running(tmp_path, port=server.port) as server:
+        assert server.post(_work("2"))[0] == 202
+        assert [entry.state for entry in server.entries()] == ["running", "queued"]
+        server.order("")
+        server.settled()
+        assert [word for word, _, _ in server.lines()] == ["begun", "cleaned", "begun", "done", "begun", "done"]
 
 
 def _check_nothing_was_done_again(told: list[list[str]], finished: list[tuple[int, set[str]]]) -> None:

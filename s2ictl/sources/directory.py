@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
@@ -215,7 +216,15 @@ def _members(place: _Place, listing: list[Member]) -> Iterator[Entry]:
                 continue
             with _opened(descent, member.path) as file:
                 facts = os.fstat(file.fileno())
-                yield replace(member, size=facts.st_size, mode=stat.S_IMODE(facts.st_mode)), file.read
+                yield (
+                    replace(member, size=facts.st_size, mode=stat.S_IMODE(facts.st_mode)),
+                    partial(_some, file, member.path),
+                )
+
+
+def _some(file: BinaryIO, path: str, size: int) -> bytes:
+    with _told(path):
+        return file.read(size)
 
 
 def _nothing(_: int) -> bytes:

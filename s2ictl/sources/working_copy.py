@@ -68,11 +68,13 @@ def _refs(theirs: Git) -> Refs:
         errors="surrogateescape"
     )
     entries = [line.split("\t", 2) for line in lines.split("\n") if line]
-    # HEAD can be a commit, or a branch that has none yet.
+    ids = {name: commit for commit, _, name in entries}
+    current = next((name for _, star, name in entries if star == "*"), "")
+    if current:
+        return Refs(ids={"HEAD": ids[current], **ids}, head=current)
+    # HEAD is a commit, or a branch that has none yet.
     found = theirs.answer("cat-file", "--batch-check=%(objectname)", given=b"HEAD\n").decode().strip()
-    head = {} if " " in found else {"HEAD": found}
-    current = next((name for _, star, name in entries if star == "*"), "") if head else ""
-    return Refs(ids={**head, **{name: commit for commit, _, name in entries}}, head=current)
+    return Refs(ids=ids if " " in found else {"HEAD": found, **ids}, head="")
 
 
 def _borrowing(theirs: Git, layout: _Layout, surroundings: Surroundings) -> Git:

@@ -10,13 +10,13 @@ import tarfile
 import tempfile
 from pathlib import Path
 
-from tests import testbed
 from tests.engine import tiny
+from tests.parts import need
 
 
 def push(name: str, run: str, *, user: str = "1001", login: str = "") -> str:
     """Push an image that runs this shell script and says that it listens on 8080; answers its digest."""
-    testbed.need("skopeo")
+    need("skopeo")
     layer = tiny.rootfs({"run": tiny.script(run)})
     with tempfile.TemporaryDirectory() as directory:
         archive, digest = Path(directory, "image.tar"), Path(directory, "digest")

@@ -17,8 +17,8 @@ import pytest
 from s2ictl.errors import S2IError
 from s2ictl.models import Login, Secret
 from s2ictl.sources import FetchOptions
-from tests import testbed
 from tests.engine.gitservers import Shell, authority, commit, git, keygen, learn, repository, sshd, web
+from tests.parts import need
 from tests.sourcetrees import Bench, on_disk, streamed
 from tests.testbed.certificates import Pair
 
@@ -44,13 +44,13 @@ def served(shop: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def certified(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pair]:
-    testbed.need("openssl")
+    need("openssl")
     return authority(tmp_path_factory.mktemp("tls") / "ca")
 
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    testbed.need("openssh-server", "openssh-client")
+    need("openssh-server", "openssh-client")
     with sshd(tmp_path_factory.mktemp("ssh") / "sshd") as running:
         yield running
 

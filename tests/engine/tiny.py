@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests import testbed
+from tests.parts import need
 
 APPLETS = """
     cat chmod cp echo env false find grep head httpd id kill ls mkdir mv nohup od printf rm sh sleep stat tar tee touch
@@ -72,7 +72,7 @@ def _file(tar: tarfile.TarFile, name: str, content: bytes, *, mode: int = 0o755)
 
 
 def busybox() -> Path:
-    testbed.need("busybox-static")
+    need("busybox-static")
     found = shutil.which("busybox")
     assert found is not None
     return Path(found)

@@ -4,7 +4,8 @@
     python -m tests.fakes.server work STATE ENTRY LIFELINE  what it starts for each job
 
 Each job writes a line when it begins and one when it has done its work. What it shall do otherwise stands in the file
-`orders` in the state directory, if there is one: `sleep SECONDS`, `die`, `fail` or `fault`.
+`orders` in the state directory, if there is one: `sleep SECONDS`, `die`, `fail`, `fault`, or `linger` (to be told to
+end, and to take its time for that until it has other orders).
 """
 
 from __future__ import annotations
@@ -68,13 +69,14 @@ def _work(state: Path, entry: str, lifeline: int) -> None:
 
 
 def _perform(state: Path, entry: Entry, emit: Emit, built: serve.Built) -> Outcome:
-    orders = state / "orders"
     try:
         _tell(state, f"begun {entry.id} {entry.commit}")
         emit(Line(text=f"building {entry.commit}"))
-        match orders.read_text().split() if orders.exists() else []:
+        match _orders(state):
             case ["sleep", seconds]:
                 time.sleep(float(seconds))
+            case ["linger"]:
+                time.sleep(60)
             case ["die"]:
                 os.kill(os.getpid(), signal.SIGKILL)
             case ["fail"]:
@@ -82,10 +84,17 @@ def _perform(state: Path, entry: Entry, emit: Emit, built: serve.Built) -> Outco
             case ["fault"]:
                 raise ZeroDivisionError("one of ours")
     except KeyboardInterrupt:
+        while _orders(state) == ["linger"]:
+            time.sleep(0.02)
         _tell(state, f"cleaned {entry.id} {entry.commit}")
         raise
     _tell(state, f"done {entry.id} {entry.commit}")
     return Outcome(digest=DIGEST, address="http://127.0.0.1:30080/")
+
+
+def _orders(state: Path) -> list[str]:
+    path = state / "orders"
+    return path.read_text().split() if path.exists() else []
 
 
 def _tell(state: Path, line: str) -> None:

@@ -107,10 +107,10 @@ def up(part: Name, *, bed: Bed | None = None) -> Facts:
         remove(bed, part)
         try:
             brought_up: Facts = PARTS[part].up(bed)
+            bed.remember(part, brought_up)
         except BaseException:
             remove(bed, part)
             raise
-        bed.remember(part, brought_up)
         return brought_up
 
 
