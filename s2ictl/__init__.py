@@ -1,3 +1,22 @@
-"""s2ictl: source code or a finished artifact becomes a running service, without a Dockerfile."""
+"""s2ictl: source code or a finished artifact becomes a running service, without a Dockerfile.
+
+    cli/                                    words and flags; words.py is their table, main.py the place of exit codes
+    ui                                      events, answers, errors → terminal, lines, JSON, CI groups
+    serve  demo  doctor                     STORIES over stories: a push, a sample, a look around
+      jobs  listener  workers  journal        what serve is made of
+    build  b2i  deploy                      STORIES: source → image, artifact → image, image → address
+      assemblies  workloads                   one container described; what the cluster says, as values
+    sources/  archives  artifacts           where things come from: git, directory, tar, a finished file
+    builders  labels  bases                 which builder fits, what its image promises, what it stands on
+    engines/  leases                        one container from start to image; what the dead left is swept
+    registry  access  oci  layouts  logins  names      where images go, who may, what they are called
+    cluster  kubeconfig  refusals  manifests           the Kubernetes API on one side, pure objects on the other
+    hooks/  ledger                          what senders say; what is remembered
+    config  documents                       s2i.yaml and YAML
+    transport  addresses                    HTTP
+    events  models  errors                  what is said, the nouns, the failures
+
+Imports run downwards only, and each library has one home: `make check` holds both (`[tool.importlinter]`).
+"""
 
 __version__ = "0.1.0"

@@ -95,9 +95,7 @@ def _check(request: B2IRequest) -> None:
             hint="--push with a --tag that names a registry, or --to oci:DIR",
         )
     if request.push and not request.names:
-        raise InvalidUsage(
-            "--push needs a name to push to", hint="name the image: --tag registry.example.com/team/app:1.0"
-        )
+        raise InvalidUsage("a push needs a name for the image", hint="--tag registry.example.com/team/app:1.0")
     base = request.base
     if isinstance(base, Reference) and any(_same(name, base) for name in request.names):
         raise Refused(f"the result would replace its own base {base}", hint="choose another --tag")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from s2ictl.assemblies import certificates, describe, describe_builder
 from s2ictl.builders import Folder, detect, promised
 from s2ictl.engines import Engine
-from s2ictl.errors import InvalidUsage, PullBuilderImageFailed, Unauthorized, Unreachable
+from s2ictl.errors import InvalidUsage, PullBuilderImageFailed, Refused, Unauthorized, Unreachable
 from s2ictl.events import Emit, Notice, step
 from s2ictl.labels import canonical
 from s2ictl.models import Builder, BuildRequest, Image, ImageFacts, Logins, Reference, Source, Tree
@@ -36,6 +36,7 @@ def build(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
         tree = workshop.fetch(request.source, emit)
     with step("choose builder", request.builder or "by detection", emit):
         builder = choose(request, tree, workshop, emit)
+        _spare(builder.image, request)  # one of our own, or one that was detected, has this name only now
     with step("assemble", builder.image, emit):
         image = workshop.engine.assemble(describe(request, tree, builder, emit), emit)
     digest = ""
@@ -50,14 +51,17 @@ def build(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
 def check(request: BuildRequest) -> None:
     """Refuse what would be found out only after the work."""
     if request.push and not request.names:
-        raise InvalidUsage(
-            "--push needs a name to push to", hint="name the image: --tag registry.example.com/team/app:1.0"
-        )
+        raise InvalidUsage("a push needs a name for the image", hint="--tag registry.example.com/team/app:1.0")
     if any(name.digest for name in request.names):
         raise InvalidUsage("a digest cannot be chosen: it follows from the content", hint="name a tag instead")
-    if request.builder and any(canonical(str(name)) == canonical(request.builder) for name in request.names):
-        raise InvalidUsage(f"the result would replace its own builder {request.builder}", hint="choose another --tag")
+    if request.builder:
+        _spare(request.builder, request)
     certificates(request.ca_bundle)
+
+
+def _spare(builder: str, request: BuildRequest) -> None:
+    if any(canonical(str(name)) == canonical(builder) for name in request.names):
+        raise Refused(f"the result would replace its own builder {builder}", hint="choose another --tag")
 
 
 def choose(request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit) -> Builder:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from s2ictl.errors import InvalidConfiguration, Unauthorized
 from s2ictl.hooks.matching import branch_matches
-from s2ictl.manifests import ports_of
+from s2ictl.manifests import ports_of, probe_of
 from s2ictl.models import (
     App,
     AppConfig,
@@ -24,8 +24,6 @@ from s2ictl.models import (
     ImageFacts,
     Login,
     Outcome,
-    Probe,
-    ReadinessConfig,
     Reference,
     Rollout,
     Secret,
@@ -108,18 +106,12 @@ def workload(entry: Entry, app: AppConfig, asked: DeployConfig, *, image: Refere
         image=image,
         ports=ports_of((str(asked.port),) if asked.port else (), facts, service_port=asked.service_port),
         expose=asked.expose,
-        readiness=_probe(asked.readiness),
+        readiness=probe_of(asked.readiness),
         replicas=asked.replicas,
         user=facts.user,
         build=entry.id,
         commit=entry.commit,
     )
-
-
-def _probe(asked: ReadinessConfig | None) -> Probe:
-    if asked is None:
-        return Probe(kind="tcp")
-    return Probe(kind=asked.kind, path=asked.path, port=asked.port, delay=asked.delay, timeout=asked.timeout)
 
 
 def forge_login(app: AppConfig, environ: Mapping[str, str]) -> Login | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from s2ictl.errors import InvalidUsage, LimitReached, Refused
-from s2ictl.models import App, ImageFacts, Manifest, Port, Probe
+from s2ictl.models import App, ImageFacts, Manifest, Port, Probe, ReadinessConfig
 
 ALIAS = "kubesphere.io/alias-name"
 DESCRIPTION = "kubesphere.io/description"
@@ -89,6 +89,13 @@ def ports_of(
         replace(port, service=port.service if service_port is None else service_port, name=name or port.name)
         for port in ports
     )
+
+
+def probe_of(asked: ReadinessConfig | None) -> Probe:
+    """How readiness is asked, where s2i.yaml says it and where it does not."""
+    if asked is None:
+        return Probe(kind="tcp")
+    return Probe(kind=asked.kind, path=asked.path, port=asked.port, delay=asked.delay, timeout=asked.timeout)
 
 
 def _exposed(facts: ImageFacts) -> Iterator[str]:

@@ -42,7 +42,7 @@ class Outcome:
 # The testbed's own tests bring up a node of their own, and one machine holds only one: so they stand before the layer
 # that brings up the common one.
 LAYERS = (
-    Layer(name="first", flags=()),
+    Layer(name="first", flags=("-n", "auto")),
     Layer(name="engine", flags=("--engine", "--only-layers")),
     Layer(name="bed", flags=("--bed", "--only-layers")),
     Layer(name="cluster", flags=("--cluster", "--only-layers")),
@@ -102,8 +102,11 @@ def run(layer: Layer, extra: tuple[str, ...]) -> Outcome:
 
 
 def _pytest(data: Path, flags: tuple[str, ...]) -> Iterator[str]:
-    command = [sys.executable, "-m", "coverage", "run", f"--data-file={data}", "-m", "pytest", *flags]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, errors="replace") as pytest:
+    command = [sys.executable, "-m", "pytest", "--cov", "--cov-report=", *flags]
+    environ = {**os.environ, "COVERAGE_FILE": str(data), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, text=True, errors="replace"
+    ) as pytest:
         assert pytest.stdout is not None
         for line in pytest.stdout:
             print(line, end="", flush=True)
@@ -112,8 +115,6 @@ def _pytest(data: Path, flags: tuple[str, ...]) -> Iterator[str]:
 
 
 def _coverage(data: Path) -> str:
-    combine = [sys.executable, "-m", "coverage", "combine", "--quiet", f"--data-file={data}"]
-    subprocess.run([*combine, *map(str, ROOT.glob(f"{data.name}.*"))], cwd=ROOT, capture_output=True, check=False)
     total = [sys.executable, "-m", "coverage", "report", f"--data-file={data}", "--format=total"]
     answer = subprocess.run(total, cwd=ROOT, capture_output=True, text=True, check=False)
     return f"{answer.stdout.strip()} %" if answer.returncode == 0 else "none"

@@ -107,13 +107,15 @@ def _section(path: tuple[str, ...], command: Any) -> str:
 
 def _row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"| `{parameter.name.upper()}` | {_said(parameter)} |"
+        return f"| `{(parameter.metavar or parameter.name.upper()).strip('[]')}` | {_said(parameter)} |"
     spellings = ", ".join(f"`{spelling}`" for spelling in (*parameter.opts, *parameter.secondary_opts))
-    return f"| {spellings} | {_said(parameter)} |"
+    metavar = f" `{parameter.metavar}`" if parameter.metavar else ""
+    return f"| {spellings}{metavar} | {_said(parameter)} |"
 
 
 def _said(parameter: Any) -> str:
-    return (parameter.help or "").replace("|", "\\|")
+    default = parameter.show_default if isinstance(parameter.show_default, str) else ""
+    return f"{parameter.help or ''}{f' Default: {default}.' if default else ''}".replace("|", "\\|")
 
 
 PARTS: Mapping[str, Callable[[], str]] = {"exit codes": exit_codes, "reference": reference}

@@ -50,11 +50,12 @@ def test_artifact_base_and_tag_stand_in_the_order_of_the_older_tool(stocked: Fak
     ran = here.run("b2i", "dynamic", f"{stocked.host}/base:1", f"{stocked.host}/shop:1", "--push", "-o", "json")
     answer = json.loads(ran.stdout)
     digest = oci.digest_of(stocked.manifests["shop", "1"][1])
-    assert {name: answer[name] for name in ("image", "tags", "digest", "base")} == {
+    assert {name: answer[name] for name in ("image", "tags", "digest", "builder", "address")} == {
         "image": f"{stocked.host}/shop:1@{digest}",
         "tags": [f"{stocked.host}/shop:1"],
         "digest": digest,
-        "base": f"{stocked.host}/base:1",
+        "builder": f"{stocked.host}/base:1",
+        "address": "",
     }
     assert [step["name"] for step in answer["steps"]] == ["read", "base", "append", "deliver"]
     assert stocked.blobs["shop", oci.digest_of(LAYER)] == LAYER
@@ -135,7 +136,7 @@ def test_a_login_that_is_missing_is_said_with_what_to_do(registry: FakeRegistry,
     ("words", "status", "said"),
     [
         ((), 2, "there is nowhere to put the image"),
-        (("--push",), 2, "--push needs a name to push to"),
+        (("--push",), 2, "a push needs a name for the image"),
         (("--push", "--tag", "shop"), 12, "shop:latest names no registry to push to"),
         (("--push", "--tag", "Shop"), 2, "is not an image name"),
         (("--to", "tar:x"), 2, "is no place for an image"),
@@ -154,7 +155,7 @@ def test_a_login_that_is_missing_is_said_with_what_to_do(registry: FakeRegistry,
         (("--to", "oci:out", "--base", "oci:absent"), 6, "is not an OCI layout"),
         (("--to", "oci:out", "--base", "127.0.0.1:1/base"), 10, "connection refused"),
         (("--push", "--tag", "127.0.0.1:1/shop:1", "--base", "127.0.0.1:1/shop:1"), 12, "would replace its own base"),
-        (("base:1", "--base", "base:2", "--to", "oci:out"), 2, "two bases are named"),
+        (("base:1", "--base", "base:2", "--to", "oci:out"), 2, "two values for the base: base:1 and base:2"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_leaves_nothing(

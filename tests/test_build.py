@@ -21,6 +21,7 @@ from s2ictl.errors import (
     NothingDetected,
     PullBuilderImageFailed,
     PushUnauthorized,
+    Refused,
     Unreachable,
 )
 from s2ictl.events import Emit, Event, Notice, StepFinished
@@ -279,7 +280,7 @@ def test_an_image_without_scripts_is_no_builder() -> None:
 
 
 def test_the_result_may_not_replace_its_builder() -> None:
-    with pytest.raises(InvalidUsage, match="its own builder"):
+    with pytest.raises(Refused, match="its own builder"):
         Bench().build(replace(REQUEST, names=(Reference.parse("docker.io/library/b:1"),)))
 
 

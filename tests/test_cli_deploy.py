@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from s2ictl.cli.deploy import answer_of, try_address
+from s2ictl.cli.deploy import answer_of
+from s2ictl.cli.rollout import try_address
 from s2ictl.manifests import objects_of
 from s2ictl.models import App, Port, Probe, Reference, Rollout
 from tests.cli import Ran, shell
@@ -72,7 +73,7 @@ def test_a_secret_of_the_same_namespace_is_named_and_one_of_another_is_copied(tm
         (("--port", "80/icmp"), "error: '80/icmp' is not a port (InvalidUsage)"),
         (("--port", "80", "-n", "*"), "error: '*' cannot be a namespace (InvalidUsage)"),
         (("--port", "80", "--replicas", "-1"), "error: -1 replicas cannot be (InvalidUsage)"),
-        (("--env", "A"), "error: --env 'A' has no value (InvalidUsage)"),
+        (("--env", "A"), "error: --env 'A' is not NAME=VALUE (InvalidUsage)"),
         (("--timeout", "soon"), "error: 'soon' is not a duration (InvalidUsage)"),
         (
             ("--readiness", "tcp", "--readiness-path", "/x"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
-import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,27 +13,26 @@ from typing import Annotated, Literal
 import typer
 
 from s2ictl import b2i as story
-from s2ictl import logins, names, ui
+from s2ictl import ui
 from s2ictl.build import DONE
-from s2ictl.cli import workshop
+from s2ictl.cli import destination, flags, project, results, rollout
+from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session, command
 from s2ictl.errors import InvalidUsage
-from s2ictl.events import Emit, Event, Notice, StepFinished
-from s2ictl.models import Image, Login, Reference
+from s2ictl.events import Notice
+from s2ictl.models import Image, Reference
 from s2ictl.registry import Repository
 from s2ictl.transport import Transport
 
+_REGISTRY = "registry"
 _LAYOUT = "oci:"
 _SCRATCH = "scratch"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 _PORT = re.compile(r"([1-9][0-9]{0,4})(?:/(tcp|udp|sctp))?")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _USER = re.compile(r"[0-9]{1,10}(:[0-9]{1,10})?")
 
 Artifact = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A program for Linux, linked in any way.")]
 BaseImage = Annotated[str, typer.Argument(metavar="[BASE]", help="The same as --base.", show_default=False)]
-Name = Annotated[str, typer.Argument(metavar="[TAG]", help="The same as --tag.", show_default=False)]
 Base = Annotated[
     str,
     typer.Option(
@@ -44,22 +42,9 @@ Base = Annotated[
         show_default=False,
     ),
 ]
-Tags = Annotated[list[str] | None, typer.Option("--tag", "-t", metavar="NAME", help="What the image is called.")]
 Engine = Annotated[Literal["auto", "append"], typer.Option("--engine", help="By what the image is made.")]
 Push = Annotated[bool, typer.Option("--push", help="Short for --to registry.")]
 To = Annotated[list[str] | None, typer.Option("--to", metavar="registry|oci:DIR", help="Where the image goes.")]
-Secret = Annotated[
-    str,
-    typer.Option(
-        "--registry-secret", metavar="[NS/]NAME", help="The cluster's Secret to push with.", show_default=False
-    ),
-]
-Insecure = Annotated[list[str] | None, typer.Option("--insecure-registry", metavar="HOST", help="May be without TLS.")]
-CaBundle = Annotated[
-    Path | None, typer.Option("--ca-bundle", metavar="FILE", help="Who signed for the registry.", show_default=False)
-]
-Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable in the image.")]
-Label = Annotated[list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="A label of the image.")]
 Port = Annotated[list[str] | None, typer.Option("--port", metavar="PORT", help="On which the program listens.")]
 Arguments = Annotated[
     str, typer.Option("--args", metavar="WORDS", help="What the program is started with.", show_default=False)
@@ -67,7 +52,6 @@ Arguments = Annotated[
 User = Annotated[
     str, typer.Option("--user", metavar="UID[:GID]", help="As whom it runs.", show_default="the base's, or 1001")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and contact nothing.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -81,134 +65,111 @@ def b2i(
     session: Session,
     artifact: Artifact,
     base_image: BaseImage = "",
-    name: Name = "",
+    tag_name: flags.Name = "",
     base: Base = "",
-    tag: Tags = None,
+    tag: flags.Tags = None,
     engine: Engine = "auto",
     push: Push = False,
     to: To = None,
-    registry_secret: Secret = "",
-    insecure_registry: Insecure = None,
-    ca: CaBundle = None,
-    env: Env = None,
-    label: Label = None,
+    registry_secret: flags.RegistrySecret = "",
+    insecure_registry: flags.Insecure = None,
+    ca: flags.CaBundle = None,
+    env: flags.Env = None,
+    label: flags.Label = None,
     port: Port = None,
     args: Arguments = "",
     user: User = "",
-    dry_run: DryRun = False,
+    deploy: flags.Deploy = False,
+    name: flags.AppName = "",
+    namespace: flags.Namespace = "",
+    expose: flags.Exposed = None,
+    replicas: flags.Replicas = None,
+    wait: flags.Wait = None,
+    result_file: flags.ResultFile = None,
+    dry_run: flags.DryRun = False,
 ) -> None:
     """Turn a finished artifact into an image, without a container engine."""
-    world = session.world
-    targets = tuple(dict.fromkeys([*(["registry"] if push else []), *(to or ())]))
-    secret = workshop.secret_logins(registry_secret, session) if registry_secret and not dry_run else ()
+    world, bundle = session.world, works.bundle(session.world, ca)
+    flags.refuse_mounts(world.arguments)
+    app = project.to_make(session, typed=str(artifact)).app
+    targets = tuple(dict.fromkeys([*([_REGISTRY] if push or deploy else []), *(to or ())]))
+    ports = tuple(dict.fromkeys(map(_port, port or ())))
     request = story.B2IRequest(
         artifact=world.cwd / artifact,
-        base=_base(_one(base_image, base), world.cwd),
-        names=_names(
-            [name, *(tag or ())], secret, completed="registry" in targets and not (registry_secret and dry_run)
-        ),
-        push="registry" in targets,
-        layouts=tuple(_layout(target, world.cwd) for target in targets if target != "registry"),
-        env=_pairs("--env", env or (), _VARIABLE, session.emit),
-        labels=_pairs("--label", label or (), _LABEL, session.emit),
-        ports=tuple(dict.fromkeys(map(_port, port or ()))),
+        base=_base(flags.one_of("base", base_image, base) or _SCRATCH, world.cwd),
+        names=(),
+        push=_REGISTRY in targets,
+        layouts=tuple(_layout(target, world.cwd) for target in targets if target != _REGISTRY),
+        env=flags.pairs("--env", env or (), flags.VARIABLE, session.emit),
+        labels=flags.pairs("--label", label or (), flags.LABEL, session.emit),
+        ports=ports,
         arguments=_words(args),
         user=_user(user),
         epoch=_epoch(world.environ),
     )
+    wish = destination.Wish(
+        written=destination.written([tag_name, *(tag or ())], app),
+        push=request.push,
+        deploy=deploy,
+        given=flags.DeployFlags(
+            name=name,
+            namespace=namespace,
+            ports=_listening(ports) if deploy else (),
+            expose=expose,
+            replicas=replicas,
+            wait=wait,
+        ),
+        secret=registry_secret or app.registry_secret,
+        insecure=frozenset(insecure_registry or ()),
+        ca_bundle=bundle,
+    )
+    destination.check(wish, app)
+    where = destination.settle(wish, app, session, dry_run=dry_run)
+    request = replace(request, names=where.names)
     if dry_run:
-        session.answer(_described(request, registry_secret))
+        session.answer(_described(request, where, wish.secret))
         return
-    for one in request.names if secret and request.push else ():
-        logins.login_of(secret, one.registry, name=registry_secret)  # found out before the work, not after it
-    with Transport(world.environ, emit=session.emit, ca_bundle=workshop.bundle(world, ca)) as transport:
-        repository = partial(
-            Repository,
-            transport=transport,
-            logins=workshop.registry_logins(secret, registry_secret, world),
-            insecure=frozenset(insecure_registry or ()),
-        )
-        session.answer(_make(request, engine, repository, session.emit))
+    tally = results.Tally(emit=session.emit)
+    with Transport(world.environ, emit=tally, ca_bundle=bundle) as transport:
+        repository = partial(Repository, transport=transport, logins=where.find_login, insecure=wish.insecure)
+        image = _ENGINES[engine](request, repository=repository, emit=tally)
     session.emit(Notice(text=DONE))
-
-
-def _make(request: story.B2IRequest, engine: str, repository: story.OpenRepository, emit: Emit) -> ui.Answer:
-    began, steps = time.monotonic(), list[StepFinished]()
-    image = _ENGINES[engine](request, repository=repository, emit=partial(_noting, steps, emit))
-    return _answer(image, request, steps, time.monotonic() - began)
+    results.give(session, destination.answer(image, where, session, tally, names=_had_by(image, request)), result_file)
 
 
 # ---------------------------------------------------------------------------------------------------------- answers
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Step:
-    name: str
-    seconds: float
-    cached: bool = False
+def _had_by(image: Image, request: story.B2IRequest) -> tuple[str, ...]:
+    """Every place in which the image is now."""
+    return tuple(f"{place}@{image.digest}" for place in story.destinations(request))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Result:
-    """What `-o json` says of an image that was made."""
-
-    image: str
-    tags: tuple[str, ...]
-    digest: str
-    id: str
-    builder: str
-    base: str
-    commit: str
-    unchanged: bool
-    seconds: float
-    steps: tuple[_Step, ...]
-
-
-def _noting(steps: list[StepFinished], emit: Emit, event: Event) -> None:
-    if isinstance(event, StepFinished):
-        steps.append(event)
-    emit(event)
-
-
-def _answer(image: Image, request: story.B2IRequest, steps: list[StepFinished], seconds: float) -> ui.Answer:
-    places = tuple(f"{place}@{image.digest}" for place in story.destinations(request))
-    result = _Result(
-        image=places[0],
-        tags=tuple(map(str, image.names)),
-        digest=image.digest,
-        id=image.id,
-        builder=image.builder,
-        base=image.builder or _SCRATCH,
-        commit="",
-        unchanged=False,
-        seconds=round(seconds, 3),
-        steps=tuple(_Step(name=one.name, seconds=round(one.seconds, 3)) for one in steps),
-    )
-    return ui.Answer(text=places[0], names=places, data=result)
-
-
-def _described(request: story.B2IRequest, secret: str) -> ui.Answer:
+def _described(request: story.B2IRequest, where: destination.Destination, secret: str) -> ui.Answer:
     """What would be done. The artifact is read, since it is here; nobody else is asked anything."""
     recipe = story.plan(request)
     artifact, places = recipe.artifact, story.destinations(request)
     base = str(request.base or _SCRATCH)
+    there = rollout.place_of(where.rollout.app) if where.rollout else ""
     lines = [
         f"read     {artifact.name}: {artifact.size} bytes, linux/{artifact.machine}, linked {artifact.linkage}ally",
         f"append   {recipe.path} to {base}",
         *(f"deliver  {place}" for place in places),
         *([f"         (a registry that is not named is taken from the secret {secret})"] if secret else []),
+        *([f"deploy   {there}"] if there else []),
     ]
-    data = {"dry-run": True, "artifact": artifact.digest, "base": base, "path": str(recipe.path), "to": places}
+    data = {
+        "dry-run": True,
+        "artifact": artifact.digest,
+        "base": base,
+        "path": str(recipe.path),
+        "to": places,
+        "deploy": there,
+    }
     return ui.Answer(text="\n".join(lines), names=places, data=data)
 
 
 # ------------------------------------------------------------------------------------------------------- flags, read
-
-
-def _one(positional: str, flag: str) -> str:
-    if positional and flag and positional != flag:
-        raise InvalidUsage(f"two bases are named: {positional} and {flag}", hint="leave one of them out")
-    return positional or flag or _SCRATCH
 
 
 def _base(text: str, cwd: Path) -> Reference | story.LayoutBase | None:
@@ -231,27 +192,16 @@ def _layout(target: str, cwd: Path) -> Path:
     return cwd / directory
 
 
-def _names(written: Iterable[str], secret: tuple[Login, ...], *, completed: bool) -> tuple[Reference, ...]:
-    return tuple(dict.fromkeys(names.final_name(one, secret=secret, push=completed) for one in written if one))
-
-
-def _pairs(flag: str, texts: Iterable[str], name_rule: re.Pattern[str], emit: Emit) -> tuple[tuple[str, str], ...]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name_rule.fullmatch(name):
-            raise InvalidUsage(f"{flag} {name[:80]!r} is not NAME=VALUE", hint=f"{flag} NAME=VALUE")
-        if name in pairs:
-            emit(Notice(text=f"{flag} {name} is given twice; the last one counts", level="warning"))
-        pairs[name] = value
-    return tuple(pairs.items())
-
-
 def _port(text: str) -> str:
     match = _PORT.fullmatch(text)
     if match is None or int(match[1]) > 65535:
         raise InvalidUsage(f"--port {text} is no port", hint="a port is between 1 and 65535, as in 8080 or 53/udp")
     return f"{match[1]}/{match[2] or 'tcp'}"
+
+
+def _listening(ports: tuple[str, ...]) -> tuple[str, ...]:
+    """The ports of the program that a Service of HTTP can lead to."""
+    return tuple(port.removesuffix("/tcp") for port in ports if port.endswith("/tcp"))
 
 
 def _words(text: str) -> tuple[str, ...]:

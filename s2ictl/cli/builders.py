@@ -35,9 +35,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be
 
 
 def register(app: typer.Typer) -> None:
-    builders = typer.Typer(
-        name="builders", help="The builders that come with s2ictl.", rich_markup_mode=None, no_args_is_help=True
-    )
+    builders = typer.Typer(name="builders", help="The builders that come with s2ictl.", rich_markup_mode=None)
     command(builders, "list", example="s2ictl builders list -o json")(list_builders)
     command(builders, "build", example="s2ictl builders build python")(build)
     command(builders, "test", example="s2ictl builders test --all")(try_builders)

@@ -27,9 +27,7 @@ Identity = Annotated[str, typer.Argument(metavar="ID", help="A build, as `builds
 
 
 def register(app: typer.Typer) -> None:
-    builds = typer.Typer(
-        name="builds", help="What was built, and what waits to be.", rich_markup_mode=None, no_args_is_help=True
-    )
+    builds = typer.Typer(name="builds", help="What was built, and what waits to be.", rich_markup_mode=None)
     command(builds, "list", example="s2ictl builds list --all -o json")(list_builds)
     command(builds, "show", example="s2ictl builds show 7b0228009f70")(show)
     command(builds, "logs", example="s2ictl builds logs 7b0228009f70 --follow", without=frozenset({"-f"}))(logs)

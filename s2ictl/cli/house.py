@@ -25,9 +25,7 @@ _FILES: dict[Shell, str] = {"bash": "s2ictl.bash", "zsh": "_s2ictl", "fish": "s2
 def register(app: typer.Typer) -> None:
     command(app, "doctor", example="s2ictl doctor --registry registry.example.com")(doctor)
     command(app, "version", example="s2ictl version -o json")(version)
-    completion = typer.Typer(
-        name="completion", help="Let the shell complete words and flags.", rich_markup_mode=None, no_args_is_help=True
-    )
+    completion = typer.Typer(name="completion", help="Let the shell complete words and flags.", rich_markup_mode=None)
     command(completion, "show", example='eval "$(s2ictl completion show bash)"')(show)
     command(completion, "install", example="s2ictl completion install zsh")(install)
     app.add_typer(completion)

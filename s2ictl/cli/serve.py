@@ -19,8 +19,8 @@ from s2ictl import deploy as deploying
 from s2ictl import jobs, kubeconfig, logins, names
 from s2ictl import serve as story
 from s2ictl.cli import workshop as works
-from s2ictl.cli.deploy import try_address
 from s2ictl.cli.places import state_directory
+from s2ictl.cli.rollout import try_address
 from s2ictl.cli.session import Session, World, command
 from s2ictl.cluster import open_cluster
 from s2ictl.engines.docker import open_docker

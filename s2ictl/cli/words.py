@@ -73,7 +73,6 @@ def program(words: Sequence[Word] = WORDS) -> Any:
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         add_completion=False,
-        no_args_is_help=True,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root())

@@ -36,8 +36,10 @@ _PASSED_ON = (
     "HTTP_PROXY",
     "NO_PROXY",
     "NPM_CONFIG_REGISTRY",
+    "PIP_DEFAULT_TIMEOUT",
     "PIP_EXTRA_INDEX_URL",
     "PIP_INDEX_URL",
+    "PIP_NO_INDEX",
     "PIP_TRUSTED_HOST",
     "UV_DEFAULT_INDEX",
     "UV_EXTRA_INDEX_URL",
@@ -49,6 +51,7 @@ _PASSED_ON = (
     "no_proxy",
     "npm_config_registry",
 )
+_LINKS = "PIP_FIND_LINKS"
 
 
 def workshop(
@@ -92,7 +95,13 @@ def bundle(world: World, flag: Path | None) -> Path | None:
 
 def package_sources(environ: Mapping[str, str]) -> tuple[tuple[str, Secret], ...]:
     """The user's mirrors and proxies; secrets, since an address may hold a password."""
-    return tuple((name, Secret(environ[name])) for name in _PASSED_ON if environ.get(name))
+    settings = {name: environ.get(name, "") for name in _PASSED_ON} | {_LINKS: _addresses(environ.get(_LINKS, ""))}
+    return tuple((name, Secret(value)) for name, value in sorted(settings.items()) if value)
+
+
+def _addresses(links: str) -> str:
+    """Without the directories of this machine, which assemble does not see."""
+    return " ".join(link for link in links.split() if link.lower().startswith(("https://", "http://")))
 
 
 def git_logins(world: World, username: str, password: Secret | None) -> Logins:

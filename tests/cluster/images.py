@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import json
@@ -9,7 +10,9 @@ import subprocess
 import tarfile
 import tempfile
 from pathlib import Path
+from typing import Any
 
+from tests import testbed
 from tests.engine import tiny
 from tests.parts import need
 
@@ -58,3 +61,16 @@ def _docker_archive(layer: bytes, user: str) -> bytes:
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
+
+
+def pull_secret(name: str, namespace: str, registry: testbed.Registry) -> dict[str, Any]:
+    """The one Secret that pushes from here and pulls there."""
+    auth = base64.b64encode(f"{registry.username}:{registry.password}".encode()).decode()
+    content = json.dumps({"auths": {registry.closed: {"auth": auth}}})
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": name, "namespace": namespace},
+        "type": "kubernetes.io/dockerconfigjson",
+        "data": {".dockerconfigjson": base64.b64encode(content.encode()).decode()},
+    }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from s2ictl import documents
-from s2ictl.cli.deploy import try_address
+from s2ictl.cli.rollout import try_address
 from s2ictl.cluster import Cluster
 from s2ictl.deploy import deploy
 from s2ictl.errors import RolloutFailed

@@ -6,7 +6,6 @@ real engine → a push into a password-protected registry → a rollout by diges
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import random
@@ -30,7 +29,7 @@ import pytest
 
 from s2ictl import documents
 from tests import testbed
-from tests.cluster import places
+from tests.cluster import images, places
 from tests.engine import tiny
 from tests.parts import need
 
@@ -236,7 +235,7 @@ def line(
     tmp_path: Path,
 ) -> Iterator[Line]:
     with places.opened(cluster_facts) as cluster, places.namespace(cluster) as namespace:
-        cluster.apply(registry_secret(namespace, registry_facts))
+        cluster.apply(images.pull_secret("registry-id", namespace, registry_facts))
         line = Line(
             directory=tmp_path,
             environ=environment(tmp_path, engine_facts, cluster_facts),
@@ -264,18 +263,6 @@ def environment(directory: Path, engine: testbed.Engine, cluster: testbed.Cluste
         "HOME": str(home),
         "DOCKER_HOST": engine.docker_host,
         "KUBECONFIG": str(cluster.kubeconfig),
-    }
-
-
-def registry_secret(namespace: str, registry: testbed.Registry) -> dict[str, Any]:
-    auth = base64.b64encode(f"{registry.username}:{registry.password}".encode()).decode()
-    content = json.dumps({"auths": {registry.closed: {"auth": auth}}})
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "registry-id", "namespace": namespace},
-        "type": "kubernetes.io/dockerconfigjson",
-        "data": {".dockerconfigjson": base64.b64encode(content.encode()).decode()},
     }
 
 

@@ -1,0 +1,97 @@
+"""Where an image goes that is going to be made: its names, who may push there, and the app that it becomes.
+
+All of it is settled before the work, so that a build does not end in front of a closed door.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from s2ictl import logins, ui
+from s2ictl.cli import results, rollout
+from s2ictl.cli import workshop as works
+from s2ictl.cli.flags import DeployFlags, image_names, refuse_deploy_flags
+from s2ictl.cli.session import Session
+from s2ictl.errors import InvalidUsage
+from s2ictl.models import AppConfig, Image, Login, Logins, Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What the flags and s2i.yaml say of it, as they say it."""
+
+    written: tuple[str, ...]
+    push: bool
+    deploy: bool
+    given: DeployFlags
+    secret: str
+    insecure: frozenset[str]
+    ca_bundle: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """The final names of the image, the logins for them, and what is to be rolled out, if anything is."""
+
+    names: tuple[Reference, ...]
+    find_login: Logins
+    rollout: rollout.RolloutRequest | None = None
+
+
+def written(typed: Iterable[str], app: AppConfig) -> tuple[str, ...]:
+    """The names as they were typed, else the one in s2i.yaml."""
+    return tuple(filter(None, typed)) or ((str(app.image),) if app.image else ())
+
+
+def check(wish: Wish, app: AppConfig) -> tuple[Reference, ...]:
+    """Refuse what can be seen in the words alone; answers the names as far as they are known without asking."""
+    if not wish.deploy:
+        refuse_deploy_flags(wish.given)
+    elif not wish.written:
+        raise InvalidUsage("--deploy needs a name for the image", hint="--tag registry.example.com/team/app:1.0")
+    else:
+        rollout.check(_asked(wish, app))
+    return _names(wish, ())
+
+
+def settle(wish: Wish, app: AppConfig, session: Session, *, dry_run: bool) -> Destination:
+    """Make final names of the written ones; only a chosen Secret makes this ask the cluster."""
+    landing = None
+    if wish.deploy:
+        landing = rollout.at(_asked(wish, app), rollout.locate(session.world, optional=dry_run))
+    secret = landing.secret if landing else wish.secret
+    known = works.secret_logins(secret, session) if secret and not dry_run else ()
+    names = _names(wish, known)
+    for name in names if known and wish.push else ():
+        logins.login_of(known, name.registry, name=secret)
+    return Destination(
+        names=names,
+        find_login=works.registry_logins(known, secret, session.world),
+        rollout=replace(landing, app=replace(landing.app, image=names[0])) if landing else None,
+    )
+
+
+def answer(
+    image: Image, where: Destination, session: Session, tally: results.Tally, *, names: tuple[str, ...]
+) -> ui.Answer:
+    """Roll the image out where that was asked for; `names` are those under which it can be had now."""
+    if where.rollout is None:
+        return ui.Answer(text=names[0], names=names, data=tally.result(image, name=names[0]))
+    app = replace(where.rollout.app, image=where.names[0].at(image.digest))
+    done = rollout.roll_out(replace(where.rollout, app=app), replace(session, emit=tally))
+    there = rollout.place_of(done)
+    result = tally.result(image, name=names[0], address=done.address)
+    return ui.Answer(text=done.address or there, names=(there,), data=result)
+
+
+def _names(wish: Wish, known: tuple[Login, ...]) -> tuple[Reference, ...]:
+    # A registry that is not named is that of the Secret: while that has not been read, nothing is missing yet.
+    return image_names(wish.written, secret=known, push=wish.push and (bool(known) or not wish.secret))
+
+
+def _asked(wish: Wish, app: AppConfig) -> rollout.RolloutRequest:
+    image = image_names(wish.written[:1], push=False)[0]
+    asked = rollout.request_of(wish.given, app, image)
+    return replace(asked, secret=wish.secret, insecure=wish.insecure, ca_bundle=wish.ca_bundle)

@@ -1,0 +1,145 @@
+"""The flags that several commands share, and how their texts are read.
+
+Written once, so that a flag means the same wherever it is typed; what only one command knows stays with that command.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from s2ictl import names
+from s2ictl.errors import InvalidUsage
+from s2ictl.events import Emit, Notice
+from s2ictl.models import Expose, Login, Reference, parse_duration
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+_MOUNT = re.compile(r"/[^:]*:/.*")
+
+
+def duration(text: str | int) -> int:
+    """Typer hands its parser the default as well, which is seconds already."""
+    return parse_duration(str(text))
+
+
+def timeout(text: str | int) -> int:
+    """A duration that is not over before it begins."""
+    seconds = duration(text)
+    if not seconds:
+        raise InvalidUsage("--timeout 0 leaves no time at all", hint="write it like 90s, 5m or 1h")
+    return seconds
+
+
+# ---------------------------------------------------------------------------------------------- what makes an image
+
+Name = Annotated[str, typer.Argument(metavar="[TAG]", help="The same as --tag.", show_default=False)]
+Tags = Annotated[list[str] | None, typer.Option("--tag", "-t", metavar="NAME", help="What the image is called.")]
+Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Stays in the image.")]
+Label = Annotated[list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="A label of the image.")]
+RegistrySecret = Annotated[
+    str,
+    typer.Option(
+        "--registry-secret", metavar="[NS/]NAME", help="The cluster's Secret to push with.", show_default=False
+    ),
+]
+Insecure = Annotated[list[str] | None, typer.Option("--insecure-registry", metavar="HOST", help="May be without TLS.")]
+CaBundle = Annotated[
+    Path | None,
+    typer.Option("--ca-bundle", metavar="FILE", help="Who signed for the hosts that are asked.", show_default=False),
+]
+ResultFile = Annotated[
+    Path | None, typer.Option("--result-file", metavar="FILE", help="Where the answer is written as JSON, too.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and contact nothing.")]
+
+# ------------------------------------------------------------------------------------------ what puts it on a cluster
+
+Deploy = Annotated[bool, typer.Option("--deploy", help="Push it, and put it on the cluster.")]
+AppName = Annotated[
+    str, typer.Option("--name", help="What the app is called on the cluster.", show_default="as its image")
+]
+Namespace = Annotated[
+    str, typer.Option("--namespace", "-n", help="Where on the cluster.", show_default="the context's")
+]
+Ports = Annotated[
+    list[str] | None,
+    typer.Option("--port", metavar="[NAME=]PORT", help="Where the app listens.", show_default="the image's"),
+]
+Exposed = Annotated[
+    Expose | None, typer.Option("--expose", help="How the app is reached from outside.", show_default="none")
+]
+Replicas = Annotated[int | None, typer.Option("--replicas", help="Left as they are unless it is said.")]
+Wait = Annotated[bool | None, typer.Option("--wait/--no-wait", help="Wait until the app answers.", show_default="wait")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployFlags:
+    """What `build` and `b2i` take of the flags of `deploy`; whatever was not said is empty or None."""
+
+    name: str = ""
+    namespace: str = ""
+    ports: tuple[str, ...] = ()
+    expose: Expose | None = None
+    replicas: int | None = None
+    wait: bool | None = None
+
+
+def refuse_deploy_flags(given: DeployFlags) -> None:
+    """Without --deploy none of them means anything, and `-n` meant something else in the older tool."""
+    for flag in _said(given):
+        hint = "add --deploy; the older tool's -n is --application-name" if flag == "--namespace" else "add --deploy"
+        raise InvalidUsage(f"{flag} says how the image is deployed, and --deploy is not given", hint=hint)
+
+
+def _said(given: DeployFlags) -> Iterator[str]:
+    yield from ["--name"] if given.name else []
+    yield from ["--namespace"] if given.namespace else []
+    yield from ["--port"] if given.ports else []
+    yield from ["--expose"] if given.expose is not None else []
+    yield from ["--replicas"] if given.replicas is not None else []
+    yield from ["--wait" if given.wait else "--no-wait"] if given.wait is not None else []
+
+
+def refuse_mounts(arguments: Sequence[str]) -> None:
+    """The older tool's `-v HOST:CONTAINER` would be read as --verbose and a source."""
+    for before, after in pairwise(arguments):
+        if before == "-v" and _MOUNT.fullmatch(after):
+            raise InvalidUsage(
+                f"-v {after[:80]} is no volume here: -v is --verbose",
+                hint="a volume is written --volume, which this version does not have yet",
+            )
+
+
+# ------------------------------------------------------------------------------------------------- texts become values
+
+
+def one_of(what: str, positional: str, flag: str) -> str:
+    """A value that may stand in two places, and is said in one of them."""
+    if positional and flag and positional != flag:
+        raise InvalidUsage(f"two values for the {what}: {positional} and {flag}", hint="leave one of them out")
+    return positional or flag
+
+
+def image_names(written: Iterable[str], *, secret: Sequence[Login] = (), push: bool) -> tuple[Reference, ...]:
+    """The final names of an image, each once."""
+    return tuple(dict.fromkeys(names.final_name(one, secret=secret, push=push) for one in written))
+
+
+def pairs(flag: str, texts: Iterable[str], rule: re.Pattern[str], emit: Emit) -> tuple[tuple[str, str], ...]:
+    """NAME=VALUE, several times; of one name the last value counts."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not rule.fullmatch(name):
+            raise InvalidUsage(f"{flag} {name[:80]!r} is not NAME=VALUE", hint=f"{flag} NAME=VALUE")
+        if name in found:
+            emit(Notice(text=f"{flag} {name} is given twice; the last one counts", level="warning"))
+        found[name] = value
+    return tuple(found.items())

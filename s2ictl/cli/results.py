@@ -1,0 +1,90 @@
+"""What is said of an image that was made: the same object on stdout, in a file, from source and from an artifact."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from s2ictl import ui
+from s2ictl.cli.session import Session
+from s2ictl.errors import InvalidUsage
+from s2ictl.events import Emit, Event, StepFinished
+from s2ictl.models import Image
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    name: str
+    seconds: float
+    cached: bool = False
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What `-o json` and `--result-file` say; `build` is the number of the record, where one is kept."""
+
+    image: str
+    tags: tuple[str, ...]
+    digest: str
+    id: str
+    builder: str
+    commit: str
+    unchanged: bool
+    seconds: float
+    steps: tuple[Step, ...]
+    address: str
+    build: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Passes on what is said, and keeps how long each step took."""
+
+    emit: Emit
+    began: float = field(default_factory=time.monotonic)
+    steps: list[Step] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StepFinished):
+            self.steps.append(Step(name=event.name, seconds=round(event.seconds, 3)))
+        self.emit(event)
+
+    def result(self, image: Image, *, name: str, address: str = "") -> Result:
+        """All that is known of the image; `name` is the one by which it is had."""
+        return Result(
+            image=name,
+            tags=tuple(map(str, image.names)),
+            digest=image.digest,
+            id=image.id,
+            builder=image.builder,
+            commit=image.commit,
+            unchanged=False,
+            seconds=round(time.monotonic() - self.began, 3),
+            steps=tuple(self.steps),
+            address=address,
+            build="",
+        )
+
+
+def give(session: Session, answer: ui.Answer, path: Path | None) -> None:
+    """Answer, and write the same as JSON where it was asked for."""
+    if path is not None:
+        _write(session.world.cwd / path, msgspec.json.format(msgspec.json.encode(answer.data), indent=2) + b"\n")
+    session.answer(answer)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """All of it or nothing: whoever waits for the file reads it as soon as it is there."""
+    partial: Path | None = None
+    try:
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            partial = Path(file.name)
+            file.write(content)
+        partial.chmod(0o644)
+        partial.replace(path)
+    except OSError as error:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+        raise InvalidUsage(f"could not write the result to {path}: {error.strerror}") from error
