@@ -359,10 +359,10 @@ class _Answer:
         try:
             document = json.loads(self.body)
         except ValueError as reason:
-            start = self.body[:200].decode(errors="replace")
-            raise Unreachable("what answers is not a Kubernetes API", detail=start, hint=_CHECK) from reason
+            raise Unreachable("what answers is not a Kubernetes API", detail="it sent no JSON", hint=_CHECK) from reason
+        # The answer itself is not shown: it may hold what a Secret does.
         if not isinstance(document, dict) or "metadata" not in document:
-            raise Unreachable("what answers is not a Kubernetes API", detail=str(document)[:200], hint=_CHECK)
+            raise Unreachable("what answers is not a Kubernetes API", detail="it sent no object", hint=_CHECK)
         return document
 
 

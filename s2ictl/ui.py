@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
+_LONGEST_MESSAGE = 250
+
 
 def printable(text: str) -> str:
     """Escape what a terminal would obey: C0, C1, bidirectional overrides, lone surrogates."""
@@ -97,9 +99,14 @@ def print_error(error: S2IError, *, as_json: bool, stderr: TextIO) -> None:
 
 
 def error_text(error: S2IError) -> str:
-    first = f"error: {printable(error.message)} ({error.reason})"
+    first = f"error: {_shortened(printable(error.message))} ({error.reason})"
     lines = [first, *_paragraph("why:", error.detail), *_paragraph("try:", error.hint)]
     return "\n".join(lines)
+
+
+def _shortened(message: str) -> str:
+    """What was typed may be long; with the reason behind it a first line stays below 300 characters."""
+    return message if len(message) <= _LONGEST_MESSAGE else f"{message[: _LONGEST_MESSAGE - 1]}…"
 
 
 def _paragraph(head: str, text: str) -> list[str]:

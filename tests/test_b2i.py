@@ -112,6 +112,24 @@ def test_a_dry_run_says_what_would_be_done_and_asks_nobody(registry: FakeRegistr
     assert (ran.status, ran.stderr, registry.asked, (here.cwd / "out").exists()) == (0, "", [], False)
 
 
+def test_what_the_flags_do_not_say_stands_in_s2i_yaml(registry: FakeRegistry, here: Shell) -> None:
+    (here.cwd / "s2i.yaml").write_text(f"name: shop\nimage: {registry.host}/shop:1\ndeploy: {{namespace: prod}}\n")
+    ran = here.run("b2i", "app", "--deploy", "--port", "8080", "--dry-run")
+    assert ran.stdout.splitlines()[2:] == [f"deliver  {registry.host}/shop:1", "deploy   prod/deployment/shop"]
+
+
+def test_the_answer_is_written_to_a_file_as_well(here: Shell) -> None:
+    ran = here.run("b2i", "app", "--to", "oci:out", "-o", "json", "--result-file", "result.json")
+    assert ran.stdout == (here.cwd / "result.json").read_text()
+
+
+def test_a_result_that_cannot_be_written_is_said_and_leaves_no_half(here: Shell) -> None:
+    (here.cwd / "taken").mkdir()
+    ran = here.run("b2i", "app", "--to", "oci:out", "--result-file", "taken")
+    assert (ran.status, "could not write the result to" in ran.stderr) == (2, True)
+    assert sorted(path.name for path in here.cwd.iterdir()) == ["app", "dynamic", "out", "taken"]
+
+
 def test_a_login_of_the_docker_config_is_used_and_shown_nowhere(registry: FakeRegistry, here: Shell) -> None:
     registry.auth = "bearer"
     (here.home / ".docker").mkdir()

@@ -284,6 +284,14 @@ def test_the_result_may_not_replace_its_builder() -> None:
         Bench().build(replace(REQUEST, names=(Reference.parse("docker.io/library/b:1"),)))
 
 
+def test_the_result_may_not_replace_one_of_our_own_builders_either(python: Folder) -> None:
+    bench = Bench(folders=(python,))
+    bench.engine.images["s2ictl/python:1"] = BUILDER
+    with pytest.raises(Refused, match="its own builder s2ictl/python:1"):
+        bench.build(replace(REQUEST, builder="", names=(Reference.parse("s2ictl/python:1"),)))
+    assert bench.engine.assembled == []
+
+
 def test_a_push_without_a_name_is_refused_before_the_work() -> None:
     bench = Bench()
     with pytest.raises(InvalidUsage):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
+from s2ictl.cli.workshop import package_sources
 from tests.cli import Ran, Shell, shell
+from tests.fakes.apiserver import Said, answering
 
 NOWHERE = "unix:///nonexistent/docker.sock"
 
@@ -105,6 +108,122 @@ def test_detect_of_nothing_names_what_was_looked_for(typed: Shell) -> None:
     done = typed.run("detect")
     assert (done.status, done.stdout) == (5, "")
     assert "requirements.txt" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------------------- s2i.yaml
+
+
+FILE = """
+name: shop
+image: r.io/team/shop
+build: {builder: b:1, env: {A: file, B: file}, context-dir: app}
+deploy: {namespace: prod, port: 8080}
+"""
+
+
+def lines_of(done: Ran) -> dict[str, str]:
+    """The lines of a dry run by their first word."""
+    assert done.status == 0, done.stderr
+    return {line[:10].strip(): line[10:] for line in done.stdout.splitlines()}
+
+
+def test_what_the_flags_do_not_say_stands_in_s2i_yaml(typed: Shell) -> None:
+    (typed.cwd / "s2i.yaml").write_text(FILE)
+    assert lines_of(typed.run("build", "--deploy", "--dry-run")) == {
+        "fetch": ". app",
+        "builder": "b:1",
+        "stays": "B",
+        "push": "r.io/team/shop:latest",
+        "deploy": "prod/deployment/shop",
+    }
+
+
+def test_a_flag_beats_the_file(typed: Shell) -> None:
+    (typed.cwd / "s2i.yaml").write_text(FILE)
+    words = ("--context-dir", "other", "-b", "c:1", "-t", "r.io/x:2", "-e", "A=flag", "--name", "front", "-n", "test")
+    done = typed.run("build", *words, "--deploy", "--dry-run", "-o", "json")
+    answer = json.loads(done.stdout)
+    assert {name: answer[name] for name in ("context-dir", "builder", "tags", "deploy")} == {
+        "context-dir": "other",
+        "builder": "c:1",
+        "tags": ["r.io/x:2"],
+        "deploy": "test/deployment/front",
+    }
+
+
+def test_another_source_keeps_the_file_but_for_what_belongs_to_its_own_source(typed: Shell) -> None:
+    (typed.cwd / "s2i.yaml").write_text(
+        "source: https://git.example.com/x.git#main:app\n" + FILE.replace(", context-dir: app", "")
+    )
+    assert lines_of(typed.run("build", "--dry-run"))["fetch"] == "https://git.example.com/x.git at main app"
+    assert lines_of(typed.run("build", "elsewhere", "--dry-run"))["fetch"] == "elsewhere"
+    assert lines_of(typed.run("build", "elsewhere", "--dry-run"))["builder"] == "b:1"
+
+
+def test_a_relative_source_starts_from_its_file(typed: Shell) -> None:
+    inner = typed.cwd / "inner"
+    (inner / "src").mkdir(parents=True)
+    (inner / "s2i.yaml").write_text("name: shop\nsource: ./src\nbuild: {builder: b:1}\n")
+    done = typed.run("build", "-f", "inner/s2i.yaml")
+    assert done.status == 10, done.stderr  # as far as the engine: ./src of the current directory is not there
+    assert lines_of(typed.run("build", "-f", "inner/s2i.yaml", "--dry-run"))["fetch"] == "./src"
+
+
+def test_of_several_apps_none_is_taken_for_a_source_as_typed(typed: Shell) -> None:
+    (typed.cwd / "s2i.yaml").write_text("apps:\n  - {name: a, image: r.io/a}\n  - {name: b, image: r.io/b}\n")
+    done = typed.run("build", ".", "b:1", "--dry-run")
+    assert done.stdout == "fetch     .\nbuilder   b:1\n"
+    assert "s2i.yaml has several apps (a, b): none of them is taken for a source as typed" in done.stderr
+    refused = typed.run("build")
+    assert (refused.status, "it has a, b" in refused.stderr) == (2, True)
+
+
+# ------------------------------------------------------------------------------------------------------- where it goes
+
+
+def test_a_secret_that_does_not_know_the_registry_stops_the_build(tmp_path: Path) -> None:
+    content = base64.b64encode(json.dumps({"auths": {"r.io": {"auth": "dTpw"}}}).encode()).decode()
+    secret = Said(body={"kind": "Secret", "metadata": {}, "data": {".dockerconfigjson": content}})
+    with answering(secret) as server:
+        (tmp_path / "kubeconfig").write_text(kubeconfig(server.url))
+        typed = shell(tmp_path, DOCKER_HOST=NOWHERE, KUBECONFIG=str(tmp_path / "kubeconfig"))
+        done = typed.run("build", ".", "b:1", "other.io/app", "--push", "--registry-secret", "prod/hub")
+    assert (done.status, done.stdout) == (4, "")
+    assert "error: the secret prod/hub has no login for other.io (Unauthorized)" in done.stderr
+    assert "it has one for r.io" in done.stderr
+
+
+def kubeconfig(server: str) -> str:
+    document = {
+        "current-context": "here",
+        "contexts": [{"name": "here", "context": {"cluster": "c"}}],
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+    }
+    return json.dumps(document)
+
+
+def test_the_app_is_called_as_the_last_part_of_its_image(typed: Shell) -> None:
+    done = typed.run("build", ".", "b:1", "r.io/team/shop:1", "--deploy", "--dry-run")
+    assert lines_of(done)["deploy"] == "default/deployment/shop"
+
+
+def test_a_dry_run_leaves_the_registry_to_a_secret_that_it_does_not_ask(typed: Shell) -> None:
+    done = typed.run("build", ".", "b:1", "shop:1", "--deploy", "--registry-secret", "prod/hub", "--dry-run")
+    assert lines_of(done)["push"] == "shop:1"
+
+
+@pytest.mark.parametrize(
+    ("links", "passed"),
+    [
+        ("https://u:p@mirror/wheels", "https://u:p@mirror/wheels"),
+        ("/opt/wheels file:///opt/wheels ./wheels", ""),
+        ("/opt/wheels http://mirror/wheels", "http://mirror/wheels"),
+    ],
+)
+def test_of_the_places_of_wheels_only_addresses_reach_assemble(links: str, passed: str) -> None:
+    given = {"PIP_FIND_LINKS": links, "PIP_NO_INDEX": "1", "PIP_DEFAULT_TIMEOUT": "9", "HOME": "/root"}
+    found = {name: secret.reveal() for name, secret in package_sources(given)}
+    assert found == {"PIP_NO_INDEX": "1", "PIP_DEFAULT_TIMEOUT": "9"} | ({"PIP_FIND_LINKS": passed} if passed else {})
 
 
 def test_a_source_that_is_not_there_is_exit_5(typed: Shell) -> None:

@@ -90,6 +90,30 @@ def test_wrong_words_are_refused_with_one_clear_line(flags: tuple[str, ...], fir
     assert (ran.status, ran.stdout, ran.stderr.splitlines()[0]) == (2, "", first_line)
 
 
+def test_an_app_of_the_file_is_deployed_as_the_file_says_and_a_flag_beats_it(tmp_path: Path) -> None:
+    here = shell(tmp_path)
+    (here.cwd / "s2i.yaml").write_text(
+        "name: shop\nimage: r.io/shop:1\nregistry-secret: hub\n"
+        "deploy: {namespace: prod, port: 8080, service-port: 80, expose: nodeport, readiness: {path: /up, delay: 30s}}"
+    )
+    ran = here.run("deploy", "shop", "--expose", "none", "--readiness-timeout", "5s", "--dry-run", "-o", "json")
+    deployment, service = json.loads(ran.stdout)
+    pod = deployment["spec"]["template"]["spec"]
+    probe = pod["containers"][0]["readinessProbe"]
+    assert (deployment["metadata"]["namespace"], deployment["metadata"]["name"]) == ("prod", "shop")
+    assert (pod["containers"][0]["image"], pod["imagePullSecrets"]) == ("r.io/shop:1", [{"name": "hub"}])
+    assert (probe["httpGet"]["path"], probe["initialDelaySeconds"], probe["timeoutSeconds"]) == ("/up", 30, 5)
+    assert service["spec"]["type"] == "ClusterIP"
+    assert service["spec"]["ports"] == [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}]
+
+
+def test_any_other_name_is_an_image_whatever_stands_in_the_file(tmp_path: Path) -> None:
+    here = shell(tmp_path)
+    (here.cwd / "s2i.yaml").write_text("name: shop\nimage: r.io/shop:1\ndeploy: {namespace: prod}\n")
+    ran = here.run("deploy", "r.io/other:1", "--dry-run", "-o", "name")
+    assert ran.stdout == "default/deployment/other\ndefault/service/other\n"
+
+
 def test_a_namespace_of_the_cluster_itself_is_refused(tmp_path: Path) -> None:
     assert dry(tmp_path, "--port", "80", "-n", "kube-system").status == 12
 

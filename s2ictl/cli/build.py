@@ -62,7 +62,6 @@ Timeout = Annotated[
         "--timeout", parser=flags.timeout, metavar="DURATION", help="How long assemble may take.", show_default="60m"
     ),
 ]
-AllowHttp = Annotated[bool, typer.Option("--allow-http", envvar="S2ICTL_ALLOW_HTTP", help="Let git go without TLS.")]
 SshKey = Annotated[Path | None, typer.Option("--ssh-key", metavar="FILE", help="The private key for git over ssh.")]
 KnownHosts = Annotated[Path | None, typer.Option("--known-hosts", metavar="FILE", help="Whom ssh believes.")]
 GitUser = Annotated[str, typer.Option("--git-username", help="The login's name at the forge.", show_default=False)]
@@ -100,7 +99,7 @@ def build(
     insecure_registry: flags.Insecure = None,
     timeout: Timeout = 3600,
     ca: flags.CaBundle = None,
-    allow_http: AllowHttp = False,
+    allow_http: flags.AllowHttp = False,
     ssh_key: SshKey = None,
     known_hosts: KnownHosts = None,
     git_username: GitUser = "",
@@ -126,7 +125,7 @@ def build(
             ref=ref or app.ref,
             context_dir=context_dir or app.build.context_dir,
             copy=copy,
-            allow_http=allow_http,
+            allow_http=flags.lets_http(session.world, allow_http),
             cwd=described.directory,
         ),
         builder=flags.one_of("builder", builder_name, builder) or app.build.builder,
@@ -181,12 +180,17 @@ def detect(
     context_dir: ContextDir = "",
     copy: Copy = False,
     ca: flags.CaBundle = None,
-    allow_http: AllowHttp = False,
+    allow_http: flags.AllowHttp = False,
 ) -> None:
     """Say which builder fits a source, and why."""
     options = FetchOptions(ca_bundle=works.bundle(session.world, ca))
     wanted = parse_source(
-        source or ".", ref=ref, context_dir=context_dir, copy=copy, allow_http=allow_http, cwd=session.world.cwd
+        source or ".",
+        ref=ref,
+        context_dir=context_dir,
+        copy=copy,
+        allow_http=flags.lets_http(session.world, allow_http),
+        cwd=session.world.cwd,
     )
     git = works.git_logins(session.world, "", None)
     tree = works.fetch(session.world, options, git, wanted, session.emit)

@@ -14,6 +14,7 @@ from s2ictl import build as story
 from s2ictl import ui
 from s2ictl.builders import Folder, Sign
 from s2ictl.cli import workshop as works
+from s2ictl.cli.flags import CaBundle, DryRun
 from s2ictl.cli.session import Session, command
 from s2ictl.demo import Expectation, Trial, expectation_of, try_sample
 from s2ictl.engines.docker import open_docker
@@ -28,10 +29,6 @@ Names = Annotated[
 ]
 All = Annotated[bool, typer.Option("--all", help="Every builder.")]
 Pull = Annotated[PullPolicy, typer.Option("--pull-policy", "-p", help="When the base is pulled.")]
-CaBundle = Annotated[
-    Path | None, typer.Option("--ca-bundle", metavar="FILE", help="Who signed for packages.", show_default=False)
-]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and contact nothing.")]
 
 
 def register(app: typer.Typer) -> None:

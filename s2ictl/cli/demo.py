@@ -5,7 +5,8 @@ from __future__ import annotations
 import typer
 
 from s2ictl import ui
-from s2ictl.cli.builders import CaBundle, DryRun, chosen, promises, told, trying
+from s2ictl.cli.builders import chosen, promises, told, trying
+from s2ictl.cli.flags import CaBundle, DryRun
 from s2ictl.cli.session import Session, command
 from s2ictl.events import Notice
 

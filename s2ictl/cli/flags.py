@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from s2ictl import names
+from s2ictl.cli.session import World
 from s2ictl.errors import InvalidUsage
 from s2ictl.events import Emit, Notice
 from s2ictl.models import Expose, Login, Reference, parse_duration
@@ -57,6 +58,7 @@ CaBundle = Annotated[
 ResultFile = Annotated[
     Path | None, typer.Option("--result-file", metavar="FILE", help="Where the answer is written as JSON, too.")
 ]
+AllowHttp = Annotated[bool, typer.Option("--allow-http", help="Let git go without TLS; also S2ICTL_ALLOW_HTTP=1.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and contact nothing.")]
 
 # ------------------------------------------------------------------------------------------ what puts it on a cluster
@@ -120,10 +122,17 @@ def refuse_mounts(arguments: Sequence[str]) -> None:
 # ------------------------------------------------------------------------------------------------- texts become values
 
 
+def lets_http(world: World, flag: bool) -> bool:
+    """Whether git may go without TLS beyond this machine."""
+    return flag or world.environ.get("S2ICTL_ALLOW_HTTP") == "1"
+
+
 def one_of(what: str, positional: str, flag: str) -> str:
     """A value that may stand in two places, and is said in one of them."""
     if positional and flag and positional != flag:
-        raise InvalidUsage(f"two values for the {what}: {positional} and {flag}", hint="leave one of them out")
+        raise InvalidUsage(
+            f"two values for the {what}: {positional[:80]} and {flag[:80]}", hint="leave one of them out"
+        )
     return positional or flag
 
 

@@ -19,6 +19,7 @@ from s2ictl import deploy as deploying
 from s2ictl import jobs, kubeconfig, logins, names
 from s2ictl import serve as story
 from s2ictl.cli import workshop as works
+from s2ictl.cli.flags import AllowHttp, duration, lets_http
 from s2ictl.cli.places import state_directory
 from s2ictl.cli.rollout import try_address
 from s2ictl.cli.session import Session, World, command
@@ -38,18 +39,12 @@ from s2ictl.models import (
     Outcome,
     Reference,
     Rollout,
-    parse_duration,
     parse_size,
 )
 from s2ictl.sources import parse_source
 
 _LARGEST_BODY = 25 << 20
 _DEFAULT_LISTEN = "127.0.0.1:8088"
-
-
-def _duration(text: str | int) -> int:
-    """Typer hands its parser the default as well, which is seconds already."""
-    return parse_duration(str(text))
 
 
 def _size(text: str | int) -> int:
@@ -66,13 +61,12 @@ Workers = Annotated[int, typer.Option("--workers", min=1, max=64, help="How many
 Grace = Annotated[
     int,
     typer.Option(
-        "--grace", parser=_duration, metavar="DURATION", help="What jobs get to finish at TERM.", show_default="30s"
+        "--grace", parser=duration, metavar="DURATION", help="What jobs get to finish at TERM.", show_default="30s"
     ),
 ]
 MaxBody = Annotated[
     int, typer.Option("--max-body", parser=_size, metavar="SIZE", help="The largest delivery.", show_default="5MiB")
 ]
-AllowHttp = Annotated[bool, typer.Option("--allow-http", envvar="S2ICTL_ALLOW_HTTP", help="Let git go without TLS.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -112,7 +106,7 @@ def serve(
     story.serve(
         request,
         hooks=hooks,
-        worker=_worker(place, request.state, allow_http=allow_http),
+        worker=_worker(place, request.state, allow_http=lets_http(world, allow_http)),
         environ=_worker_environ(world),
         clock=time.time,
         emit=session.emit,
