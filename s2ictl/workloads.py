@@ -39,12 +39,13 @@ class Trouble:
 
 # The kubelet tries a pull at 0, 10 and 30 seconds: one failure is a hiccup, three are an answer.
 _THREE_PULLS = 35.0
+# A kubelet that has not seen the pull Secret of this very moment asks without a login; its second try is the answer.
+_TWO_PULLS = 20.0
 _HICCUP = 5.0
 _AUTOSCALER = 30.0
 _CRASHES = 2
-_REGISTRY_SAID = re.compile(
-    r"not found|manifest unknown|unauthorized|denied|forbidden|no match for platform", re.IGNORECASE
-)
+_NOT_THERE = re.compile(r"not found|manifest unknown|no match for platform", re.IGNORECASE)
+_LOGIN_REFUSED = re.compile(r"unauthorized|denied|forbidden", re.IGNORECASE)
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff"})
 _BROKEN = frozenset({"CreateContainerConfigError", "CreateContainerError", "InvalidImageName", "ErrImageNeverPull"})
 _LONGEST = 1000
@@ -139,16 +140,12 @@ def _container_troubles(where: str, container: Manifest) -> Iterator[Trouble]:
 
 
 def _pull_trouble(where: str, image: str, message: str) -> Trouble:
-    said = bool(_REGISTRY_SAID.search(message))
-    refused = re.search(r"unauthorized|denied|forbidden", message, re.IGNORECASE)
-    login = "give the node a login with --registry-secret NAME or --pull-secret-from-login"
-    return Trouble(
-        where=where,
-        what=f"pulling {image} failed",
-        why=message,
-        hint=login if refused else "check that nodes reach the registry by this name, and that it still has the image",
-        patience=_HICCUP if said else _THREE_PULLS,
-    )
+    hint, patience = "check that nodes reach the registry by this name, and that it still has the image", _THREE_PULLS
+    if _LOGIN_REFUSED.search(message):
+        hint, patience = "give the node a login with --registry-secret NAME or --pull-secret-from-login", _TWO_PULLS
+    elif _NOT_THERE.search(message):
+        patience = _HICCUP
+    return Trouble(where=where, what=f"pulling {image} failed", why=message, hint=hint, patience=patience)
 
 
 def _crash_trouble(where: str, container: Manifest) -> Trouble:

@@ -192,8 +192,10 @@ def test_a_pull_that_fails_for_another_reason_is_given_three_tries() -> None:
     assert 1035 <= scene.cluster.time.now() < 1045
 
 
-def test_a_refused_pull_says_how_a_node_gets_a_login() -> None:
-    assert "--registry-secret" in broken(**waiting("ErrImagePull", "401 Unauthorized")).fails().hint
+def test_a_refused_pull_is_tried_again_since_the_secret_may_be_newer_and_says_how_a_node_gets_a_login() -> None:
+    scene = broken(**waiting("ErrImagePull", "401 Unauthorized"))
+    assert "--registry-secret" in scene.fails().hint
+    assert 1020 <= scene.cluster.time.now() < 1030
 
 
 def test_a_crashing_app_is_shown_with_its_last_words() -> None:
