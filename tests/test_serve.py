@@ -458,7 +458,9 @@ def test_while_a_killed_servers_worker_cleans_up_the_next_takes_deliveries_only(
         assert [entry.state for entry in server.entries()] == ["running", "queued"]
         server.order("")
         server.settled()
-        assert [word for word, _, _ in server.lines()] == ["begun", "cleaned", "begun", "done", "begun", "done"]
+        words = [word for word, _, _ in server.lines()]
+        # Both jobs run at once then, so only what lies before them has an order.
+        assert (words[:2], sorted(words[2:])) == (["begun", "cleaned"], ["begun", "begun", "done", "done"])
 
 
 def _check_nothing_was_done_again(told: list[list[str]], finished: list[tuple[int, set[str]]]) -> None:
