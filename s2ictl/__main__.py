@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from s2ictl import __version__
+from s2ictl.errors import CLOSED_PIPE
 
 
 def run() -> None:
     """Run s2ictl on this process's own arguments, environment and streams."""
-    if sys.argv[1:] == ["--version"]:
-        from s2ictl import __version__
+    sys.exit(_quietly(_version if sys.argv[1:] == ["--version"] else _main))
 
-        print(f"s2ictl {__version__}")  # noqa: T201 - answered before typer is imported
-        return
-    sys.exit(_end(_main()))
+
+def _version() -> int:
+    """Answered before typer is imported."""
+    sys.stdout.write(f"s2ictl {__version__}\n")
+    return 0
 
 
 def _main() -> int:
@@ -34,15 +39,17 @@ def _main() -> int:
     )
 
 
-def _end(status: int) -> int:
+def _quietly(act: Callable[[], int]) -> int:
     """Let the interpreter's own last flush find an open descriptor, so that a closed pipe stays quiet."""
     try:
+        status = act()
         sys.stdout.flush()
         sys.stderr.flush()
     except BrokenPipeError:
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, sys.stdout.fileno())
         os.dup2(nobody, sys.stderr.fileno())
+        return CLOSED_PIPE
     return status
 
 

@@ -39,6 +39,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell itself reports a writer whose reader has left; no error is shown
+
 
 class S2IError(Exception):
     """A failure said to the user: what happened, why, and what to do next."""

@@ -12,7 +12,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,11 +62,9 @@ def against_s2i() -> None:
     if peer is None:
         print("build: no `s2i` on PATH, so there is nothing to compare with")
         return
-    engine = testbed.up("engine")
-    with tempfile.TemporaryDirectory() as directory:
+    with on_an_engine() as environment, tempfile.TemporaryDirectory() as directory:
         source = Path(directory, "source")
         shutil.copytree(SAMPLE, source)
-        environment = {"DOCKER_HOST": engine.docker_host}
         subprocess.run([*S2ICTL, "builders", "build", "python"], env=_with(environment), check=True)
         print("build of the Python sample, 5 turns each, source as a directory, builder present")
         ours, theirs = alternate(
@@ -85,6 +84,17 @@ def against_s2i() -> None:
             environment,
         )
         print(ours, theirs, f"ratio of the medians: {ours.median / theirs.median:.2f}", sep="\n")
+
+
+@contextmanager
+def on_an_engine() -> Iterator[dict[str, str]]:
+    """The engine that answers here, else the testbed's, taken down again."""
+    before = testbed.facts("engine")
+    try:
+        yield {"DOCKER_HOST": testbed.up("engine").docker_host}
+    finally:
+        if before is None:
+            testbed.down("engine")
 
 
 def alternate(commands: dict[str, Sequence[str]], turns: int, environment: dict[str, str] | None = None) -> list[Times]:

@@ -22,7 +22,6 @@ from tests.engine.gitservers import git, repository, web
 from tests.sourcetrees import Bench, on_disk, streamed
 
 FILES = {"app.py": "print(1)\n", "src/data.txt": "a\n"}
-ONCE = FetchOptions(attempts=1)
 
 
 @pytest.fixture

@@ -14,11 +14,6 @@ from tests.testbed import compiled, mounts, network, packages, processes
 from tests.testbed.models import from_document, to_document
 from tests.testbed.nodes import nameservers, toml
 
-ROOT = Path(__file__).parent.parent
-SLOT = 9
-NO_ENGINE = "unix:///nonexistent"
-BUSYBOX = Path("/bin/busybox")
-
 # ------------------------------------------------------------------------------------------------------ always tested
 
 

@@ -17,10 +17,10 @@ from s2ictl import __version__, ui
 from s2ictl.cli.places import state_directory
 from s2ictl.cli.session import ClosedPipe, Stopped, World
 from s2ictl.cli.words import WORDS, Word, program
-from s2ictl.errors import Interrupted, InvalidUsage, S2IError, Terminated
+from s2ictl.errors import CLOSED_PIPE, Interrupted, InvalidUsage, S2IError, Terminated
 
-CLOSED_PIPE = 141  # 128 + SIGPIPE, as the shell itself reports a writer whose reader has left
 _LONGEST_ARGUMENT = 65536
+_COMPLETING = "_S2ICTL_COMPLETE"
 
 
 def main(world: World, *, words: Sequence[Word] = WORDS) -> int:
@@ -28,7 +28,7 @@ def main(world: World, *, words: Sequence[Word] = WORDS) -> int:
     try:
         with _terminable():
             _check_arguments(world.arguments)
-            if "_S2ICTL_COMPLETE" in world.environ:
+            if _COMPLETING in world.environ:
                 _speak_to_the_shell()
             return int(program(words)(list(world.arguments), prog_name="s2ictl", obj=world, standalone_mode=False) or 0)
     except S2IError as error:
@@ -37,6 +37,9 @@ def main(world: World, *, words: Sequence[Word] = WORDS) -> int:
         return _fail(_wrong_words(error), world)
     except ClosedPipe:
         return CLOSED_PIPE
+    except SystemExit as ended:
+        # typer ends by itself after it has answered the shell, and with 1 where nobody reads its help any more.
+        return int(ended.code or 0) if _COMPLETING in world.environ else CLOSED_PIPE
     except Stopped as stop:
         return _fail(Terminated("terminated").with_traceback(stop.__traceback__), world)
     except (KeyboardInterrupt, typer.Abort) as stop:

@@ -20,8 +20,6 @@ from tests.testbed import cgroups, images, kernel, network, processes
 from tests.testbed.cluster import KERNEL_SETTINGS
 
 ROOT = Path(__file__).parent.parent
-SLOT = 9
-NO_ENGINE = "unix:///nonexistent"
 BUSYBOX = Path("/bin/busybox")
 
 # ---------------------------------------------------------------------------------------------- a machine and a census

@@ -15,20 +15,14 @@ import subprocess
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests import testbed
-from tests.bed.machine import Listener, answer, busybox_image, census, leaving_nothing, program, skopeo
+from tests.bed.machine import BUSYBOX, Listener, answer, busybox_image, census, leaving_nothing, program, skopeo
 from tests.parts import available
 from tests.testbed import network, packages, processes
-
-ROOT = Path(__file__).parent.parent
-SLOT = 9
-NO_ENGINE = "unix:///nonexistent"
-BUSYBOX = Path("/bin/busybox")
 
 # ------------------------------------------------------------------------------------------------------- the registries
 
@@ -113,7 +107,7 @@ def debian_release() -> str:
 def test_a_users_engine_is_reported_and_left_alone(bed: testbed.Bed) -> None:
     with leaving_nothing(bed), available():
         theirs = testbed.up("engine", bed=bed)
-        ours = replace(bed, directory=bed.directory / "ours", slot=SLOT - 1, docker_host=theirs.docker_host)
+        ours = replace(bed, directory=bed.directory / "ours", slot=bed.slot - 1, docker_host=theirs.docker_host)
         with leaving_nothing(ours):
             assert testbed.up("engine", bed=ours) == testbed.Engine(docker_host=theirs.docker_host, own=False)
         assert testbed.facts("engine", bed=bed) == theirs
