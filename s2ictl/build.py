@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
 from s2ictl.assemblies import certificates, describe, describe_builder
@@ -23,7 +23,7 @@ class Workshop:
     """What a build works with; `root_filesystem` makes a base of a distribution's suite where no registry has one."""
 
     engine: Engine
-    fetch: Callable[[Source, Emit], Tree]
+    fetch: Callable[[Source, Emit], AbstractContextManager[Tree]]
     find_login: Logins
     folders: tuple[Folder, ...]
     root_filesystem: Callable[[str, Emit], AbstractContextManager[Iterator[bytes]]]
@@ -32,20 +32,23 @@ class Workshop:
 def build(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
     """Turn a source into an image, named by its digest once it is pushed."""
     check(request)
-    with step("fetch", request.source.location, emit):
-        tree = workshop.fetch(request.source, emit)
-    with step("choose builder", request.builder or "by detection", emit):
-        builder = choose(request, tree, workshop, emit)
-        _spare(builder.image, request)  # one of our own, or one that was detected, has this name only now
-    with step("assemble", builder.image, emit):
-        image = workshop.engine.assemble(describe(request, tree, builder, emit), emit)
+    with ExitStack() as opened:
+        with step("fetch", request.source.location, emit) as fetched:
+            tree = opened.enter_context(workshop.fetch(request.source, emit))
+            fetched.size, fetched.cached = tree.size, tree.cached
+        with step("choose builder", request.builder or "by detection", emit):
+            builder = choose(request, tree, workshop, emit)
+            _spare(builder.image, request)  # one of our own, or one that was detected, has this name only now
+        with step("assemble", builder.image, emit) as assembled:
+            built = workshop.engine.assemble(describe(request, tree, builder, emit), emit)
+            assembled.size = built.size
     digest = ""
     if request.push:
         with step("deliver", ", ".join(str(name) for name in request.names), emit):
             digest = deliver(request.names, workshop, emit)
     emit(Notice(text=DONE))
     commit = tree.commit.id if tree.commit else ""
-    return Image(names=request.names, id=image, digest=digest, builder=builder.image, commit=commit)
+    return Image(names=request.names, id=built.id, digest=digest, builder=builder.image, commit=commit)
 
 
 def check(request: BuildRequest) -> None:

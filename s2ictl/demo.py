@@ -73,7 +73,7 @@ def request_for(folder: Folder, request: BuildRequest) -> BuildRequest:
     sample = folder.path / "sample"
     return replace(
         request,
-        source=Source(kind="directory", location=str(sample), directory=sample, copy=True),
+        source=Source(kind="directory", location=str(sample), path=sample, copy=True),
         builder=folder.name,
         names=(Reference(registry="", repository=f"s2ictl/sample-{folder.name}", tag=folder.blueprint.version),),
         owner=f"sample-{folder.name}",

@@ -23,9 +23,13 @@ class StepStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepFinished:
+    """It is over: how long it took, whether it only found what was there already, and the bytes that came of it."""
+
     name: str
     seconds: float
     failed: bool = False
+    cached: bool = False
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +61,24 @@ Event = StepStarted | StepFinished | Line | Progress | Notice
 Emit = Callable[[Event], None]
 
 
+@dataclass(slots=True)
+class Findings:
+    """What a step finds out about itself while it runs."""
+
+    cached: bool = False
+    size: int = 0
+
+
 @contextmanager
-def step(name: str, subject: str, emit: Emit) -> Iterator[None]:
-    """Say that a step begins, and how long it took when it ends, also when it fails."""
+def step(name: str, subject: str, emit: Emit) -> Iterator[Findings]:
+    """Say that a step begins, and what came of it when it ends, also when it fails."""
     emit(StepStarted(name=name, subject=subject))
     began = time.monotonic()
+    found = Findings()
     failed = True
     try:
-        yield
+        yield found
         failed = False
     finally:
-        emit(StepFinished(name=name, seconds=time.monotonic() - began, failed=failed))
+        spent = time.monotonic() - began
+        emit(StepFinished(name=name, seconds=spent, failed=failed, cached=found.cached, size=found.size))

@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +25,7 @@ class Bench:
     root: Path
     events: list[Event] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
+    open: ExitStack = field(default_factory=ExitStack)
 
     def fetch(
         self,
@@ -36,7 +38,7 @@ class Bench:
         find_login: Callable[[str], Login | None] = lambda _: None,
         environ: Mapping[str, str] = os.environ,
     ) -> Tree:
-        return fetch(
+        fetched = fetch(
             parse_source(text, ref=ref, context_dir=context_dir, copy=copy, cwd=self.root),
             cache=self.root / "cache",
             environ={name: value for name, value in environ.items() if not name.lower().endswith("_proxy")},
@@ -45,6 +47,7 @@ class Bench:
             find_login=find_login,
             wait=self._wait,
         )
+        return self.open.enter_context(fetched)
 
     def _wait(self, seconds: float) -> None:
         self.pauses.append(seconds)

@@ -86,7 +86,7 @@ def test_the_sample_is_built_as_a_user_would_build_it(emit: Emit) -> None:
     machine = Machine([GREETING])
     try_sample(PYTHON, REQUEST, build=remembers, runner=machine, get=machine.get, emit=emit)
     sample = PYTHON.path / "sample"
-    source = Source(kind="directory", location=str(sample), directory=sample, copy=True)
+    source = Source(kind="directory", location=str(sample), path=sample, copy=True)
     assert requests == [replace(REQUEST, source=source, builder="python", names=(SAMPLE,), owner="sample-python")]
 
 

@@ -21,11 +21,11 @@ def parsed(text: str, **flags: str) -> Source:
 @pytest.mark.parametrize(
     ("text", "source"),
     [
-        (".", Source(kind="directory", location=".", directory=HERE)),
-        ("../x", Source(kind="directory", location="../x", directory=HERE / "../x")),
-        ("/etc", Source(kind="directory", location="/etc", directory=Path("/etc"))),
-        ("./a:b", Source(kind="directory", location="./a:b", directory=HERE / "a:b")),
-        ("file:///srv/a%20b", Source(kind="directory", location="file:///srv/a%20b", directory=Path("/srv/a b"))),
+        (".", Source(kind="directory", location=".", path=HERE)),
+        ("../x", Source(kind="directory", location="../x", path=HERE / "../x")),
+        ("/etc", Source(kind="directory", location="/etc", path=Path("/etc"))),
+        ("./a:b", Source(kind="directory", location="./a:b", path=HERE / "a:b")),
+        ("file:///srv/a%20b", Source(kind="directory", location="file:///srv/a%20b", path=Path("/srv/a b"))),
         ("https://Git.Example.com/shop.git", Source(kind="git", location="https://git.example.com/shop.git")),
         ("HTTPS://h:443/r", Source(kind="git", location="https://h/r")),
         ("https://h:8443/r", Source(kind="git", location="https://h:8443/r")),
@@ -192,7 +192,7 @@ def test_two_values_for_one_thing_are_a_mistake(flags: dict[str, str]) -> None:
 
 def test_a_directory_may_have_a_number_sign_in_its_name(tmp_path: Path) -> None:
     (tmp_path / "c#").mkdir()
-    assert parse_source("c#", cwd=tmp_path).directory == tmp_path / "c#"
+    assert parse_source("c#", cwd=tmp_path).path == tmp_path / "c#"
     assert parse_source("c#dev", cwd=tmp_path).ref == "dev"
 
 

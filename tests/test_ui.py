@@ -53,7 +53,14 @@ def test_quiet_shows_nothing() -> None:
 def test_json_is_one_object_a_line_for_every_event() -> None:
     lines = [json.loads(line) for line in shown(ui.Appearance(progress="json"), io.StringIO()).splitlines()]
     assert [line["event"] for line in lines] == [type(event).__name__ for event in STORY]
-    assert lines[3] == {"event": "StepFinished", "name": "fetch", "seconds": 1.25, "failed": False}
+    assert lines[3] == {
+        "event": "StepFinished",
+        "name": "fetch",
+        "seconds": 1.25,
+        "failed": False,
+        "cached": False,
+        "size": 0,
+    }
 
 
 def test_github_folds_each_step() -> None:

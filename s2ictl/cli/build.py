@@ -193,8 +193,8 @@ def detect(
         cwd=session.world.cwd,
     )
     git = works.git_logins(session.world, "", None)
-    tree = works.fetch(session.world, options, git, wanted, session.emit)
-    choice = choose_builder(tree.paths, works.our_builders())
+    with works.fetch(session.world, options, git, wanted, session.emit) as tree:
+        choice = choose_builder(tree.paths, works.our_builders())
     session.answer(_chosen(choice))
 
 

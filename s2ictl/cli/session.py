@@ -12,9 +12,9 @@ import inspect
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO
+from typing import Annotated, Any, Literal, TextIO, get_type_hints
 
 import typer
 
@@ -134,7 +134,7 @@ def command(
     """Register a function whose first parameter is the session as a command of `app`.
 
     Its docstring is the help, with `example` below it; `without` names spellings of general flags that this command
-    needs for itself (`-f` in `logs`).
+    needs for itself (`-f` in `logs`). A parameter whose type is a dataclass stands for all flags that are its fields.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -143,11 +143,14 @@ def command(
             general = pop_general(arguments)
             root = ctx.find_root()
             _refuse_two_values(ctx, root.obj.arguments)
-            _run(function, root.obj, general.joined(root.meta["general"]), arguments)
+            together = {name: _pop_group(kind, arguments) for name, kind in groups.items()}
+            _run(function, root.obj, general.joined(root.meta["general"]), arguments | together)
 
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+        groups: dict[str, type[Any]] = {p.name: p.annotation for p in own if _is_group(p.annotation)}
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
-        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in own]
+        parameters = [flag for p in own for flag in (_flags_of(p.annotation) if p.name in groups else [p])]
+        parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         everywhere = general_parameters(hidden=True, without=without)
         run.__signature__ = inspect.Signature([context, *parameters, *everywhere])  # type: ignore[attr-defined]
         run.__annotations__ = {}
@@ -155,6 +158,22 @@ def command(
         return function
 
     return register
+
+
+def _is_group(kind: object) -> bool:
+    return isinstance(kind, type) and is_dataclass(kind)
+
+
+def _flags_of(group: type[Any]) -> list[inspect.Parameter]:
+    kinds = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
+        for f in fields(group)
+    ]
+
+
+def _pop_group(group: type[Any], arguments: dict[str, Any]) -> Any:
+    return group(**{f.name: arguments.pop(f.name) for f in fields(group)})
 
 
 def _run(function: Callable[..., None], world: World, general: General, arguments: dict[str, Any]) -> None:

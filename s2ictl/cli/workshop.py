@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -73,8 +74,10 @@ def workshop(
     )
 
 
-def fetch(world: World, options: FetchOptions, find_login: Logins, source: Source, emit: Emit) -> Tree:
-    """Have the source's tree, by this world's cache, network and logins."""
+def fetch(
+    world: World, options: FetchOptions, find_login: Logins, source: Source, emit: Emit
+) -> AbstractContextManager[Tree]:
+    """The source's tree, by this world's cache, network and logins."""
     return sources.fetch(
         source,
         cache=cache_directory(world),

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from s2ictl.events import Emit
-from s2ictl.models import Assembly, ImageFacts, Login, PullPolicy, Reference
+from s2ictl.models import Assembly, Built, ImageFacts, Login, PullPolicy, Reference
 
 
 class Engine(Protocol):
@@ -21,11 +21,14 @@ class Engine(Protocol):
     def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
         """Make an image of a tar of a root file system."""
 
-    def assemble(self, assembly: Assembly, emit: Emit) -> str:
-        """Run the container, commit what it left behind, and answer the image's id."""
+    def assemble(self, assembly: Assembly, emit: Emit) -> Built:
+        """Run what is described, and commit what it left behind."""
 
     def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
         """Send the image to its registry and answer the digest there."""
+
+    def remove(self, image: str) -> None:
+        """Forget the image of this id, when no name leads to it any more and nothing uses it."""
 
 
 class Runner(Protocol):

@@ -30,7 +30,7 @@ from s2ictl.errors import (
 )
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import Host, is_abandoned, name_for
-from s2ictl.models import Assembly, ImageConfig, ImageFacts, Login, PullPolicy, Reference
+from s2ictl.models import Assembly, Built, ImageConfig, ImageFacts, Login, PullPolicy, Reference
 from s2ictl.transport import unreachable
 
 _WHICH_ENGINE = "start Docker or Podman, name another engine in DOCKER_HOST, or join the group that may use its socket"
@@ -172,8 +172,8 @@ class Docker:
 
     # -------------------------------------------------------------------------------------------------- assemble
 
-    def assemble(self, assembly: Assembly, emit: Emit) -> str:
-        """Run the container, commit what it left behind, and answer the image's id."""
+    def assemble(self, assembly: Assembly, emit: Emit) -> Built:
+        """Run what is described, and commit what it left behind."""
         assembly.config(None)  # what is wrong with it is said before anything runs
         with self._container(assembly, handover.wrapped(assembly)) as container:
             if self._mode(container, handover.SHELL) is not None:
@@ -188,7 +188,7 @@ class Docker:
         with self._created(name, dockerapi.container_document(assembly, command)) as container:
             yield container
 
-    def _perform(self, container: str, assembly: Assembly, emit: Emit, *, files: bool) -> str:
+    def _perform(self, container: str, assembly: Assembly, emit: Emit, *, files: bool) -> Built:
         for program in assembly.programs:
             self._check_program(container, program, assembly.image)
         uid, gid = self._ids(container, assembly.user)
@@ -200,7 +200,8 @@ class Docker:
         ended = self._follow(container, what, tail, seconds=assembly.timeout)
         outcomes.judge(ended, what, tail.lines)
         found = self._read(container, assembly.metadata, _METADATA_LIMIT)
-        return self._commit(container, assembly.config(found), assembly.names)
+        image = self._commit(container, assembly.config(found), assembly.names)
+        return Built(id=image, size=self._size(image) - self._size(assembly.image_id))
 
     def _check_program(self, container: str, path: str, image: str) -> None:
         """A script that cannot start is a broken builder, and said before the source is sent."""
@@ -229,6 +230,24 @@ class Docker:
             for name in names:
                 self._api.tag(image, name.name, tag=name.tag)
         return image
+
+    def _size(self, image: str) -> int:
+        with door("inspect the image", CommitContainerFailed):
+            return int(self._api.inspect_image(image)["Size"])
+
+    def remove(self, image: str) -> None:
+        """Forget the image of this id, when no name leads to it any more and nothing uses it."""
+        import docker.errors
+
+        with door("remove the image", CommitContainerFailed):
+            try:
+                if not self._api.inspect_image(image)["RepoTags"]:
+                    self._api.remove_image(image)
+            except docker.errors.NotFound:
+                return
+            except docker.errors.APIError as error:
+                if error.status_code != 409:  # something uses it
+                    raise
 
     # -------------------------------------------------------------------------------------------------- containers
 

@@ -33,6 +33,7 @@ from s2ictl.sources.working_copy import committed, repository_of
 __all__ = ["FetchOptions", "fetch", "git_version", "parse_source"]
 
 
+@contextmanager
 def fetch(
     source: Source,
     *,
@@ -42,22 +43,27 @@ def fetch(
     options: FetchOptions,
     find_login: Callable[[str], Login | None],
     wait: Callable[[float], None] = time.sleep,
-) -> Tree:
-    """Make a tree of a source; `find_login` is asked for the host of a git address (`HOST` or `HOST:PORT`)."""
+) -> Iterator[Tree]:
+    """The tree of a source while the context lasts; `find_login` is asked for the `HOST[:PORT]` of an address."""
     surroundings = Surroundings(
         cache=cache, environ=environ, emit=emit, options=options, find_login=find_login, wait=wait
     )
     _warn_of_login(source, emit)
     with _disk(cache):
-        if source.directory is None:
-            return _tree_of_remote(source, surroundings)
-        return _tree_of_local(source, source.directory, surroundings)
+        tree = _tree(source, surroundings)
+    yield tree
 
 
 def git_version(environ: Mapping[str, str]) -> str:
     """Say which git there is."""
     git = Git(directory=Path("/"), variables=variables(environ), explain=lambda said: explain_local(said, "git"))
     return git.answer("version").decode(errors="replace").strip()
+
+
+def _tree(source: Source, surroundings: Surroundings) -> Tree:
+    if source.path is None:
+        return _tree_of_remote(source, surroundings)
+    return _tree_of_local(source, source.path, surroundings)
 
 
 def _tree_of_remote(source: Source, surroundings: Surroundings) -> Tree:

@@ -48,7 +48,7 @@ def parse_source(
     return Source(
         kind=source.kind,
         location=source.location,
-        directory=source.directory,
+        path=source.path,
         ref=check_ref(ref) if ref else "",
         context_dir=context,
         copy=copy,
@@ -120,7 +120,7 @@ def _parse_address(address: str, *, allow_http: bool, cwd: Path) -> Source:
         raise InvalidUsage(f"{address[:80]!r} is a path of Windows", hint="write it as this system does: ./PATH")
     if ":" in address.partition("/")[0]:
         return _parse_scp(address)
-    return Source(kind="directory", location=address, directory=cwd / address)
+    return Source(kind="directory", location=address, path=cwd / address)
 
 
 def _parse_url(scheme: str, rest: str, *, allow_http: bool) -> Source:
@@ -201,7 +201,7 @@ def _parse_file(scheme: str, rest: str) -> Source:
         raise InvalidUsage(
             f"{scheme}://{rest[:200]} names another machine", hint="a file has three slashes: file:///PATH"
         )
-    return Source(kind="directory", location=f"{scheme}://{rest}", directory=Path(decoded))
+    return Source(kind="directory", location=f"{scheme}://{rest}", path=Path(decoded))
 
 
 _SCHEMES: dict[str, Callable[[str, str], Source]] = {

@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 from s2ictl.engines import accounts, outcomes
 from s2ictl.errors import ImageNotFound, LimitReached, PullBuilderImageFailed, PushUnauthorized
 from s2ictl.events import Emit, Line
-from s2ictl.models import Assembly, ImageConfig, ImageFacts, Login, PullPolicy, Reference
+from s2ictl.models import Assembly, Built, ImageConfig, ImageFacts, Login, PullPolicy, Reference
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +48,7 @@ class FakeEngine:
     closed: frozenset[str] = frozenset()
     assembled: list[Assembly] = field(default_factory=list)
     uploads: list[dict[str, Uploaded]] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
     passwd: str = "root:x:0:0:root:/root:/bin/sh\nuser:x:1001:0::/opt/app:/bin/sh\n"
 
     def facts(self, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit) -> ImageFacts | None:
@@ -60,7 +61,7 @@ class FakeEngine:
         self.images[str(name)] = ImageFacts(id=f"sha256:{digest}", command=command, platform="linux/amd64")
         return self.images[str(name)]
 
-    def assemble(self, assembly: Assembly, emit: Emit) -> str:
+    def assemble(self, assembly: Assembly, emit: Emit) -> Built:
         assembly.config(None)
         programs = self.programs.get(assembly.image_id, {})
         for program in assembly.programs:
@@ -73,7 +74,7 @@ class FakeEngine:
         script = programs.get(assembly.command[0]) or Script(text="")
         return self._run(script, assembly, emit)
 
-    def _run(self, script: Script, assembly: Assembly, emit: Emit) -> str:
+    def _run(self, script: Script, assembly: Assembly, emit: Emit) -> Built:
         tail = outcomes.Tail(emit)
         for text in script.says:
             tail(Line(text=text))
@@ -83,7 +84,11 @@ class FakeEngine:
         facts = committed(assembly.config(script.metadata))
         for name in assembly.names:
             self.images[str(name)] = facts
-        return facts.id
+        return Built(id=facts.id)
+
+    def remove(self, image: str) -> None:
+        if image not in {facts.id for facts in self.images.values()}:
+            self.removed.append(image)
 
     def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
         if str(name) not in self.images:

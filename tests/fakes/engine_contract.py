@@ -119,7 +119,7 @@ def test_an_image_that_is_nowhere_is_none(world: World) -> None:
 
 
 def test_the_image_says_of_itself_what_was_described(world: World, events: list[Event]) -> None:
-    image = world.engine.assemble(assembly(world.builder(QUIET)), events.append)
+    image = world.engine.assemble(assembly(world.builder(QUIET)), events.append).id
     facts = ask(world, NAME)
     assert facts is not None
     assert (facts.id, facts.command, facts.entrypoint, facts.user, facts.workdir) == (

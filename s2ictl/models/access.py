@@ -1,0 +1,46 @@
+"""Who may go where, and texts that nobody may see."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+class Secret:
+    """A text that shows itself to nobody who does not ask: `reveal()` stands only where it leaves for its own host."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return "<redacted>"
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """Who may go to one host and port, and where that was found (said when it is refused)."""
+
+    host: str
+    username: str
+    password: Secret
+    origin: str
+    lasting: bool = True  # False for what a credential helper or an identity token gave: never to be written down
+
+
+Logins = Callable[[str], Login | None]  # who may go to this host and port; asked only when the host wants to know
+IDENTITY_USER = "<token>"  # the user name by which Docker's helpers say that the password is an identity token

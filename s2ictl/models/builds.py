@@ -1,0 +1,189 @@
+"""A build: what is asked for, with which builder, and the containers that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from s2ictl.models.access import Secret
+from s2ictl.models.images import ImageConfig, ImageFacts, PullPolicy, Reference
+from s2ictl.models.sources import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Builder:
+    """An image that keeps the s2i contract, with its labels and settings already read.
+
+    `scripts` is the directory in the image where its own scripts lie, "" when it has none.
+    """
+
+    image: str
+    destination: str
+    scripts: str
+    assemble_user: str
+    facts: ImageFacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A directory of this machine, or a volume of the engine by its name, at a place in the container."""
+
+    source: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confinement:
+    """What a container is given beside its image, and what it may use up; what is empty or 0 the engine decides."""
+
+    volumes: tuple[Volume, ...] = ()
+    network: str = ""
+    hosts: tuple[str, ...] = ()
+    cap_drop: tuple[str, ...] = ()
+    memory: int = 0
+    cpus: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Injection:
+    """A file or directory of this machine for assemble alone; a relative `target` is below the image's workdir."""
+
+    source: Path
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildSecret:
+    """What assemble finds at /run/secrets/ID, and nobody after it."""
+
+    id: str
+    content: Secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UidRange:
+    """Numbers of users, both ends belonging to it; without a last one it has no end."""
+
+    first: int = 0
+    last: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeArtifact:
+    """What goes from the builder's container into the runtime image: an absolute path or glob, into a directory."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildRequest:
+    """Flags and s2i.yaml, become one value before anything happens."""
+
+    source: Source
+    builder: str
+    names: tuple[Reference, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    build_env: tuple[tuple[str, Secret], ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    description: str = ""
+    application_name: str = ""
+    scripts_url: str = ""
+    destination: str = ""
+    assemble_user: str = ""
+    allowed_uids: tuple[UidRange, ...] = ()
+    exclude: str = ""
+    injections: tuple[Injection, ...] = ()
+    secrets: tuple[BuildSecret, ...] = ()
+    confinement: Confinement = Confinement()
+    incremental: bool = False
+    incremental_pull_policy: PullPolicy = "if-not-present"
+    remove_previous: bool = False
+    runtime_image: str = ""
+    runtime_artifacts: tuple[RuntimeArtifact, ...] = ()
+    runtime_pull_policy: PullPolicy = "if-not-present"
+    assemble_runtime_user: str = ""
+    pull_policy: PullPolicy = "if-not-present"
+    push: bool = False
+    keep: bool = False
+    keep_source: bool = False
+    timeout: float = 3600.0
+    ca_bundle: Path | None = None
+    owner: str = "build"
+
+
+Upload = Callable[[int, int], Iterator[bytes]]
+"""A plain tar that begins with `./`, for the numeric user and group that own all in it; it is unpacked at `/`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Salvage:
+    """What an earlier image saves for the next build: the tar that `command` writes there goes below `target`.
+
+    Nothing depends on it: whatever goes wrong, the build begins with nothing saved.
+    """
+
+    image: str
+    image_id: str
+    command: tuple[str, ...]
+    user: str
+    upload: Upload
+    target: str
+    confinement: Confinement = Confinement()
+    timeout: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assembly:
+    """One container from start to commit, described: the engine performs it and knows nothing of source or builders.
+
+    `upload` is made for the user that `user` is in the image, and unpacked before the first start. `programs` are those
+    of the image itself that must be there. `build_env`, `ca_bundle`, `secrets` and `injections` are seen by the command
+    alone. What `leftovers` names is gone before the commit. `config` makes of the file at `metadata` (None when there
+    is none) what the image says of itself. With `keep` the container of a command that failed is left standing.
+    """
+
+    image: str
+    image_id: str
+    owner: str
+    command: tuple[str, ...]
+    programs: tuple[str, ...]
+    user: str
+    upload: Upload
+    workspace: str
+    leftovers: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    build_env: tuple[tuple[str, Secret], ...]
+    ca_bundle: bytes
+    timeout: float
+    metadata: str
+    config: Callable[[bytes | None], ImageConfig]
+    names: tuple[Reference, ...]
+    secrets: tuple[BuildSecret, ...] = ()
+    injections: tuple[Injection, ...] = ()
+    confinement: Confinement = Confinement()
+    salvage: Salvage | None = None
+    runtime: Runtime | None = None
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runtime:
+    """The second container, whose image is the result: `artifacts` of the first are put below `root` in it.
+
+    Its assembly may have no command (): then it is committed as soon as the artifacts are there, and never started.
+    """
+
+    assembly: Assembly
+    artifacts: tuple[RuntimeArtifact, ...]
+    root: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """What an engine made: the image's id, and the bytes that it added to the image it started from."""
+
+    id: str
+    size: int = 0

@@ -1,0 +1,102 @@
+"""s2i.yaml as values, and the quantities that people write in it and in flags."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from s2ictl.errors import InvalidUsage
+from s2ictl.models.clusters import Expose
+from s2ictl.models.images import Reference
+
+_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smh]?)")
+
+
+def parse_duration(text: str) -> int:
+    """Seconds, from the way people write them: 90s, 5m, 1h."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise InvalidUsage(f"{text[:40]!r} is not a duration", hint="write it like 90s, 5m or 1h")
+    return int(match["number"]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match["unit"]]
+
+
+_SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>[kmg]?)(?:i?b)?", re.IGNORECASE)
+
+
+def parse_size(text: str) -> int:
+    """Bytes, from the way people write them: 64m, 64Mi, 5MiB, 1g."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise InvalidUsage(f"{text[:40]!r} is not a size", hint="write it like 512k, 5MiB or 1g")
+    return int(match["number"]) << {"": 0, "k": 10, "m": 20, "g": 30}[match["unit"].lower()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildConfig:
+    builder: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    context_dir: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadinessConfig:
+    kind: Literal["http", "tcp", "none"] = "http"
+    path: str = "/"
+    port: int = 0
+    delay: Annotated[int, parse_duration] = 0
+    timeout: Annotated[int, parse_duration] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeployConfig:
+    namespace: str = ""
+    port: int | None = None
+    service_port: int | None = None
+    expose: Expose = "none"
+    replicas: int | None = None
+    readiness: ReadinessConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookConfig:
+    """Whose deliveries are taken, of which branches, and where their secret is; several while it is being changed."""
+
+    provider: Literal["github", "gitea", "gogs"]
+    branches: tuple[str, ...] = ()
+    secret_env: str | tuple[str, ...] = ()
+    secret_file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgeConfig:
+    """The forge that holds the repository: its token goes to this host alone; `aliases` are its other names."""
+
+    url: str
+    username: str = ""
+    token_env: str = ""
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppConfig:
+    """One application, as s2i.yaml describes it."""
+
+    name: str
+    image: Annotated[Reference, Reference.parse] | None = None
+    source: str = ""
+    ref: str = ""
+    build: BuildConfig = field(default_factory=BuildConfig)
+    registry_secret: str = ""
+    deploy: DeployConfig | None = None
+    webhook: WebhookConfig | None = None
+    forge: ForgeConfig | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """One s2i.yaml: an application, or several that one hook triggers; `name` is the hook's."""
+
+    name: str
+    apps: tuple[AppConfig, ...]

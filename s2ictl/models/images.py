@@ -1,0 +1,101 @@
+"""Images: what they are called, and what they say of themselves."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from s2ictl.errors import InvalidUsage
+
+_COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
+_REFERENCE = re.compile(
+    rf"(?:(?P<registry>{_HOST}(?::[0-9]+)?)/)?"
+    rf"(?P<repository>{_COMPONENT}(?:/{_COMPONENT})*)"
+    r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
+    r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+_REFERENCE_RULE = "an image name is [HOST[:PORT]/]PATH[:TAG], the path in lower case"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """The name of an image as it was written: nothing is invented, so an absent registry or tag is empty."""
+
+    registry: str
+    repository: str
+    tag: str = ""
+    digest: str = ""
+
+    @staticmethod
+    def parse(text: str) -> Reference:
+        first, slash, _ = text.partition("/")
+        names_a_host = bool(slash) and ("." in first or ":" in first or first == "localhost")
+        candidate = text if names_a_host else f"none.invalid/{text}"
+        match = _REFERENCE.fullmatch(candidate)
+        if match is None or len(text) > 4096:
+            raise InvalidUsage(f"{text[:200]!r} is not an image name", hint=_REFERENCE_RULE)
+        registry = match["registry"] if names_a_host else ""
+        port = registry.rpartition("]")[2].partition(":")[2]
+        if port and not 0 < int(port) < 65536:
+            raise InvalidUsage(f"{text!r} names port {port}", hint="a port is between 1 and 65535")
+        return Reference(
+            registry=registry, repository=match["repository"], tag=match["tag"] or "", digest=match["digest"] or ""
+        )
+
+    @property
+    def name(self) -> str:
+        return f"{self.registry}/{self.repository}" if self.registry else self.repository
+
+    def at(self, digest: str) -> Reference:
+        return replace(self, digest=digest)
+
+    def __str__(self) -> str:
+        return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFacts:
+    """What an engine or a registry says of an image: everything that choosing and building need to know of it."""
+
+    id: str
+    digest: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    env: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    exposed: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    onbuild: tuple[str, ...] = ()
+    platform: str = ""
+
+
+PullPolicy = Literal["always", "if-not-present", "never"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageConfig:
+    """What the committed image says of itself."""
+
+    command: tuple[str, ...]
+    entrypoint: tuple[str, ...]
+    user: str
+    workdir: str
+    env: tuple[tuple[str, str], ...]
+    labels: Mapping[str, str]
+    exposed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """The answer of a build: what it is called, and the digest once a registry has it."""
+
+    names: tuple[Reference, ...]
+    id: str
+    digest: str = ""
+    builder: str = ""
+    commit: str = ""

@@ -1,0 +1,85 @@
+"""What is built: source at rest, or a finished artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from s2ictl.models.access import Login
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where the source is, without any login: that is bound to the host and kept apart.
+
+    `location` is what was typed; `path` is where a directory or an archive lies on this machine, None for what is
+    elsewhere. `checksum` is the sha256 that an archive must have, in hex.
+    """
+
+    kind: Literal["directory", "git", "archive", "stdin"]
+    location: str
+    path: Path | None = None
+    ref: str = ""
+    context_dir: str = ""
+    copy: bool = False
+    checksum: str = ""
+    submodules: bool = True
+    lfs: bool = False
+    login: Login | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    id: str
+    ref: str
+    author: str
+    date: str
+    message: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One member of a tree. `size` counts only for files; `target` is where a link leads, as it is written in it, and
+    for a hard link the path of the earlier member that it is."""
+
+    path: str
+    kind: Literal["file", "directory", "link", "hardlink"]
+    mode: int
+    size: int = 0
+    target: str = ""
+    mtime: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tree:
+    """Source at rest, wherever it came from: its files by name, one file's bytes, or all of it in order.
+
+    `paths` are the regular files, relative, in name order. `members` yields each member once, with a reader of its
+    bytes that is good until the next one is asked for. `cached` says that nothing had to be brought from elsewhere.
+    """
+
+    location: str
+    context_dir: str
+    commit: Commit | None
+    paths: tuple[str, ...]
+    read: Callable[[str], bytes]
+    members: Callable[[], Iterator[tuple[Member, Callable[[int], bytes]]]]
+    size: int = 0
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A finished file, read before anything runs."""
+
+    path: Path
+    name: str
+    kind: Literal["binary"]
+    size: int
+    digest: str
+    machine: str
+    linkage: Literal["static", "dynamic"]
+    interpreter: str = ""

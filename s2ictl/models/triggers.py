@@ -1,0 +1,72 @@
+"""Deliveries and the jobs that come of them: what the server takes, keeps and does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """What a sender posted, untouched; the names of its headers are in lower case."""
+
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookEvent:
+    """What a verified delivery says. Nothing in it decides where source is fetched from or an image goes to."""
+
+    kind: Literal["push", "ping", "ignored"]
+    delivery: str
+    reason: str = ""
+    ref: str = ""
+    commit: str = ""
+    before: str = ""
+    repositories: tuple[str, ...] = ()
+    default_branch: str = ""
+    message: str = ""
+
+
+EntryState = Literal["queued", "running", "succeeded", "failed", "superseded", "cancelled", "dead"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One job of the queue, and later its record. Times are seconds since 1970, 0 for what has not happened."""
+
+    id: str
+    delivery: str
+    hook: str
+    app: str
+    kind: Literal["build"]
+    ref: str
+    commit: str
+    state: EntryState
+    attempts: int
+    arrived: float
+    started: float = 0.0
+    finished: float = 0.0
+    digest: str = ""
+    address: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of a job that succeeded."""
+
+    digest: str
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What the ledger made of a delivery, and what its sender is told."""
+
+    verdict: Literal["accepted", "duplicate", "ignored", "ping"]
+    delivery: str
+    reason: str = ""
+    jobs: tuple[Entry, ...] = ()
