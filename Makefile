@@ -37,8 +37,9 @@ format: install ## let ruff write the code as it should look
 	$(BIN)/ruff format --quiet .
 	$(BIN)/ruff check --quiet --fix .
 
-docs: install ## write the generated parts of README.md and completions/ anew
+docs: install ## write the generated parts of README.md, completions/ and tests/recordings/ anew
 	$(BIN)/python -m tests.docs
+	$(BIN)/python -m tests.recordings
 
 lock: install ## pin the newest allowed dependencies, with hashes
 	$(BIN)/python -m pip install --quiet uv

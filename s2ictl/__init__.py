@@ -1,17 +1,20 @@
 """s2ictl: source code or a finished artifact becomes a running service, without a Dockerfile.
 
     cli/                                    words and flags; words.py is their table, main.py the place of exit codes
-    ui                                      events, answers, errors → terminal, lines, JSON, CI groups
+    ui/                                     events, answers, errors → terminal, lines, JSON, CI groups
     serve  demo  doctor                     STORIES over stories: a push, a sample, a look around
-      jobs  listener  workers  journal        what serve is made of
-    build  b2i  deploy                      STORIES: source → image, artifact → image, image → address
+      jobs  listener  workers                 what serve is made of
+    build  rebuild  b2i  deploy             STORIES: source → image, once more, artifact → image, image → address
       assemblies  workloads                   one container described; what the cluster says, as values
-    sources/  archives  artifacts           where things come from: git, directory, tar, a finished file
+    sources/  archives/  artifacts          where things come from: git, directory, tar, a finished file
     builders  labels  bases                 which builder fits, what its image promises, what it stands on
+    scripts  environments  uids             what a build brings: scripts, variables; who may run them
+    dockerfiles/  callbacks  scaffold       the same as a Dockerfile; who is told of it; a new builder's folder
     engines/  leases                        one container from start to image; what the dead left is swept
     registry  access  oci  layouts  logins  names      where images go, who may, what they are called
     cluster  kubeconfig  refusals  manifests           the Kubernetes API on one side, pure objects on the other
-    hooks/  ledger                          what senders say; what is remembered
+    hooks/                                  what senders say
+    ledger  ledgerfile  journal             what is remembered, in which tables, and what was said meanwhile
     config  documents                       s2i.yaml and YAML
     transport  addresses                    HTTP
     events  models  errors                  what is said, the nouns, the failures

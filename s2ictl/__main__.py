@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -45,7 +46,9 @@ def _quietly(act: Callable[[], int]) -> int:
         status = act()
         sys.stdout.flush()
         sys.stderr.flush()
-    except BrokenPipeError:
+    except OSError as gone:
+        if gone.errno not in (errno.EPIPE, errno.EIO):  # a pipe that nobody reads, a terminal that was closed
+            raise
         nobody = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nobody, sys.stdout.fileno())
         os.dup2(nobody, sys.stderr.fileno())

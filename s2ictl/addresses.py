@@ -44,6 +44,12 @@ def is_loopback(host: str) -> bool:
     return host.lower().rstrip(".") == "localhost" or (address is not None and address.is_loopback)
 
 
+def is_private(host: str) -> bool:
+    """Whether this host, an address in any spelling, is one that the world cannot reach."""
+    address = _address(host)
+    return is_loopback(host) or (address is not None and not address.is_global)
+
+
 def may_lead(origin: str, target: str) -> bool:
     """Whether an answer of `origin` may send us to `target`: never to less safety, never behind our own walls."""
     here, there = split(origin), split(target)
@@ -51,7 +57,7 @@ def may_lead(origin: str, target: str) -> bool:
         return False
     if there.scheme == "http" and here.scheme == "https":
         return False
-    return not _is_private(there.hostname) or _is_private(here.hostname or "")
+    return not is_private(there.hostname) or is_private(here.hostname or "")
 
 
 def _port(parts: SplitResult) -> int:
@@ -59,11 +65,6 @@ def _port(parts: SplitResult) -> int:
         return parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
     except ValueError:
         return 0
-
-
-def _is_private(host: str) -> bool:
-    address = _address(host)
-    return is_loopback(host) or (address is not None and not address.is_global)
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -1,59 +1,172 @@
-"""A build described: pure functions from request, tree and builder to the one container that an engine performs."""
+"""A build described: pure functions from request and parts to the one or two containers that an engine performs."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from s2ictl.archives import Entry, tar_stream
-from s2ictl.builders import Folder
-from s2ictl.errors import InvalidUsage, PullBuilderImageFailed
+from s2ictl import scripts, uids
+from s2ictl.archives import Entry, rerooted, tar_stream
+from s2ictl.builders import MADE_OF, Folder, artifacts_of, fingerprint, is_below
+from s2ictl.environments import environment_of, too_large
+from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed
 from s2ictl.events import Emit, Notice
-from s2ictl.labels import labels_of, merged, read_metadata
-from s2ictl.models import Assembly, Builder, BuildRequest, ImageConfig, ImageFacts, Member, Tree
+from s2ictl.labels import labels_of, merged, read_metadata, record_of
+from s2ictl.models import (
+    Assembly,
+    Builder,
+    BuildRequest,
+    ImageConfig,
+    ImageFacts,
+    Member,
+    Runtime,
+    RuntimeArtifact,
+    Salvage,
+    Tree,
+    Volume,
+)
+from s2ictl.scripts import Located, Script, Scripts
 
 METADATA = "/tmp/.s2i/image_metadata.json"  # noqa: S108  (in the container, as the contract says)
 _METADATA_LIMIT = 256 * 1024
-_SCRIPTS = ("assemble", "run", "save-artifacts", "usage", "assemble-runtime")
-_PLACE = ".s2i/bin"
-_ENVIRONMENT = ".s2i/environment"
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_ENVIRONMENT, _OLD_ENVIRONMENT = ".s2i/environment", ".sti/environment"
 _LARGEST_BUNDLE = 4 << 20
+_LONGEST_PATTERN = 1000
 _WORKSHOP = "/tmp"  # noqa: S108  (in the container: where a builder's own folder is put while it is made)
 
 
-def describe(request: BuildRequest, tree: Tree, builder: Builder, emit: Emit) -> Assembly:
-    """The container that makes an application's image of its source."""
-    own = frozenset(_own_scripts(tree))
-    commands = {name: _command(name, own, builder) for name in ("assemble", "run")}
-    environment = environment_of(request, tree, emit)
-    labels = labels_of(request, tree, builder)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """An image that has one of the result's names until now."""
 
-    def config(metadata: bytes | None) -> ImageConfig:
-        asked = read_metadata(metadata, METADATA, _METADATA_LIMIT) if metadata is not None else {}
-        return _config(builder.facts, commands["run"], environment, merged(builder.facts.labels, labels, asked))
+    image: str
+    id: str
 
-    return Assembly(
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a build is made of, all of it found before anything runs.
+
+    `previous` is the image whose artifacts are saved, `runtime` the one that is to run the result; both are rare.
+    """
+
+    tree: Tree
+    builder: Builder
+    scripts: Scripts
+    previous: Earlier | None = None
+    runtime: Builder | None = None
+
+
+def describe(request: BuildRequest, parts: Parts, emit: Emit) -> Assembly:
+    """What makes an application's image of its source."""
+    builder = parts.builder
+    _refuse_hiding(request.confinement.volumes, builder.destination)
+    environment = environment_of(request, *_environment_file(parts.tree, emit), emit)
+    labels = labels_of(request, parts.tree, builder, record_of(request, allowed_uids=uids.shown(request.allowed_uids)))
+    assemble = _required("assemble", parts)
+    run = _required("run", parts) if parts.runtime is None else None
+    user = _user(request.assemble_user, builder, request, emit)
+    first = Assembly(
         image=builder.image,
         image_id=builder.facts.id,
+        digest=builder.facts.digest,
         owner=request.owner,
-        command=(commands["assemble"],),
-        programs=tuple(path for name, path in commands.items() if name not in own),
-        user=request.assemble_user or builder.assemble_user or builder.facts.user,
-        upload=partial(_upload, lambda: _source_entries(tree, own, builder.destination, emit)),
+        command=(assemble.path,),
+        programs=_own(assemble, run),
+        user=user,
+        upload=partial(_upload, partial(_source_entries, parts, excluding(request.exclude))),
         workspace=f"{builder.destination}/.s2ictl",
-        leftovers=(f"{builder.destination}/src", f"{builder.destination}/artifacts"),
+        leftovers=tuple(f"{builder.destination}/{name}" for name in ("src", "artifacts")[request.keep_source :]),
         env=tuple(environment.items()),
         build_env=request.build_env,
         ca_bundle=certificates(request.ca_bundle),
         timeout=request.timeout,
         metadata=METADATA,
-        config=config,
+        config=_config(builder.facts, run, environment, labels),
         names=request.names,
+        secrets=request.secrets,
+        injections=request.injections,
+        confinement=request.confinement,
+        salvage=_salvage(request, parts, user),
+        keep=request.keep,
     )
+    return first if parts.runtime is None else _in_two(first, request, parts.scripts, parts.runtime, labels, emit)
+
+
+def _in_two(
+    first: Assembly,
+    request: BuildRequest,
+    available: Scripts,
+    image: Builder,
+    labels: Mapping[str, str],
+    emit: Emit,
+) -> Assembly:
+    """The same in two stages: what was built goes into an image that keeps its own ways, and that is the result."""
+    facts, destination = image.facts, image.destination
+    # A place that the user named is in the builder's image; what this one has, its own label says.
+    brought = replace(available, place="")
+    assemble = scripts.locate("assemble-runtime", brought, destination=destination, own=image.scripts)
+    run = scripts.locate("run", brought, destination=destination, own=image.scripts)
+    root = facts.workdir or "/"
+    second = replace(
+        first,
+        image=image.image,
+        image_id=facts.id,
+        digest=facts.digest,
+        command=(assemble.path,) if assemble else (),
+        programs=_own(assemble, run),
+        user=_runtime_user(request, image, assemble, emit),
+        upload=partial(_upload, partial(_script_entries, destination, _named(brought, "run", "assemble-runtime"))),
+        workspace=f"{destination}/.s2ictl",
+        leftovers=(),
+        config=_config(facts, run, dict(first.env), labels),
+        secrets=(),
+        injections=(),
+        # As in the older tool a volume is for what assembles in the builder: here it would only hide the artifacts.
+        confinement=replace(first.confinement, volumes=()),
+    )
+    runtime = Runtime(assembly=second, artifacts=_artifacts(request, image, root), root=root)
+    return replace(first, names=(), config=second.config, runtime=runtime)
+
+
+def _salvage(request: BuildRequest, parts: Parts, user: str) -> Salvage | None:
+    """The script that was resolved now runs in the earlier image, so that an edited one acts at once."""
+    builder = parts.builder
+    script = scripts.locate("save-artifacts", parts.scripts, destination=builder.destination, own=builder.scripts)
+    if parts.previous is None or script is None:
+        return None
+    brought = () if script.own else _named(parts.scripts, "save-artifacts")
+    return Salvage(
+        image=parts.previous.image,
+        image_id=parts.previous.id,
+        command=(script.path,),
+        user=user,
+        upload=partial(_upload, partial(_script_entries, builder.destination, brought)),
+        target=f"{builder.destination}/artifacts",
+        confinement=request.confinement,
+        timeout=request.timeout,
+    )
+
+
+def _artifacts(request: BuildRequest, image: Builder, root: str) -> tuple[RuntimeArtifact, ...]:
+    artifacts = request.runtime_artifacts or artifacts_of(image.image, image.facts)
+    if not artifacts:
+        raise InvalidUsage(
+            f"nothing is said of what goes into the runtime image {image.image}",
+            detail="it has no label io.openshift.s2i.assemble-input-files either",
+            hint="--runtime-artifact /PATH/IN/THE/BUILDER[:DIRECTORY]",
+        )
+    for volume in image.facts.volumes:
+        if lost := next((each for each in artifacts if is_below(f"{root.rstrip('/')}/{each.target}", volume)), None):
+            raise PullBuilderImageFailed(
+                f"{image.image} declares {volume} a volume, so {lost.source} cannot be put there",
+                hint=f"name another directory: --runtime-artifact {lost.source}:DIRECTORY",
+            )
+    return artifacts
 
 
 def describe_builder(folder: Folder, base: ImageFacts, request: BuildRequest) -> Assembly:
@@ -65,12 +178,13 @@ def describe_builder(folder: Folder, base: ImageFacts, request: BuildRequest) ->
         user=plan.user,
         workdir=plan.workdir,
         env=tuple({**_variables(base), **plan.env}.items()),
-        labels=merged(base.labels, plan.labels, {}),
+        labels=merged(base.labels, {**plan.labels, MADE_OF: fingerprint(folder)}, {}),
         exposed=(f"{plan.port}/tcp",),
     )
     return Assembly(
         image=str(plan.base),
         image_id=base.id,
+        digest=base.digest,
         owner=request.owner,
         command=(f"{_WORKSHOP}/src/install",),
         programs=(),
@@ -88,48 +202,99 @@ def describe_builder(folder: Folder, base: ImageFacts, request: BuildRequest) ->
     )
 
 
-def _config(facts: ImageFacts, run: str, environment: Mapping[str, str], labels: Mapping[str, str]) -> ImageConfig:
-    return ImageConfig(
-        command=(run,),
-        entrypoint=facts.entrypoint,
-        user=facts.user,
-        workdir=facts.workdir,
-        env=tuple({**_variables(facts), **environment}.items()),
-        labels=labels,
-        exposed=facts.exposed,
-    )
+def _config(
+    facts: ImageFacts, run: Located | None, environment: Mapping[str, str], labels: Mapping[str, str]
+) -> Callable[[bytes | None], ImageConfig]:
+    """The image below, but for its environment and labels, and for its command where there is a script to run."""
+
+    def config(metadata: bytes | None) -> ImageConfig:
+        asked = read_metadata(metadata, METADATA, _METADATA_LIMIT) if metadata is not None else {}
+        return ImageConfig(
+            command=(run.path,) if run else facts.command,
+            entrypoint=facts.entrypoint,
+            user=facts.user,
+            workdir=facts.workdir,
+            env=tuple({**_variables(facts), **environment}.items()),
+            labels=merged(facts.labels, labels, asked),
+            exposed=facts.exposed,
+        )
+
+    return config
 
 
 def _variables(facts: ImageFacts) -> dict[str, str]:
     return dict(entry.partition("=")[::2] for entry in facts.env)
 
 
-# -------------------------------------------------------------------------------------------------------- scripts
+# ------------------------------------------------------------------------------------------- scripts, users, places
 
 
-def _own_scripts(tree: Tree) -> list[str]:
-    return [name for name in _SCRIPTS if f"{_PLACE}/{name}" in tree.paths]
-
-
-def _command(name: str, own: frozenset[str], builder: Builder) -> str:
-    """Where a script lies in the container; each is looked for alone, and the source's own comes first."""
-    if name in own:
-        return f"{builder.destination}/scripts/{name}"
-    if not builder.scripts:
+def _required(name: str, parts: Parts) -> Located:
+    builder = parts.builder
+    script = scripts.locate(name, parts.scripts, destination=builder.destination, own=builder.scripts)
+    if script is None:
         raise PullBuilderImageFailed(
             f"there is no {name} script: {builder.image} is not labelled as a builder",
-            detail=f"looked for the label io.openshift.s2i.scripts-url, and for {_PLACE}/{name} in the source",
+            detail=f"looked for the label io.openshift.s2i.scripts-url, and for .s2i/bin/{name} in the source",
             hint="name a builder image: s2ictl build SOURCE BUILDER",
         )
-    return f"{builder.scripts}/{name}"
+    return script
 
 
-def unix_lines(name: str, script: bytes, emit: Emit) -> bytes:
-    """The script as an interpreter reads it: a first line that ends in CR LF names a program nobody has."""
-    if not script.partition(b"\n")[0].endswith(b"\r"):
-        return script
-    emit(Notice(text=f"{_PLACE}/{name} has Windows line ends; they are made Unix ones in the upload", level="warning"))
-    return script.replace(b"\r\n", b"\n")
+def _own(*located: Located | None) -> tuple[str, ...]:
+    """What the image itself must have."""
+    return tuple(each.path for each in located if each and each.own)
+
+
+def _named(available: Scripts, *names: str) -> tuple[Script, ...]:
+    return tuple(script for script in available.brought if script.name in names)
+
+
+def _user(flag: str, image: Builder, request: BuildRequest, emit: Emit) -> str:
+    """Who runs the script: the user's word, then the label's, then the image's; and whether he may."""
+    user = flag or image.assemble_user or image.facts.user
+    whose = "the flags" if flag else f"a label of {image.image}" if image.assemble_user else image.image
+    uids.judge(user, request.allowed_uids, whose=whose)
+    if not request.allowed_uids and uids.is_root(user):
+        text = (
+            f"scripts run as root in {image.image}; --assemble-user UID names another user, --allowed-uids forbids it"
+        )
+        emit(Notice(text=text, level="warning"))
+    return user
+
+
+def _runtime_user(request: BuildRequest, image: Builder, assemble: Located | None, emit: Emit) -> str:
+    """The policy holds for who assembles there, and for whom the result runs as."""
+    uids.judge(image.facts.user, request.allowed_uids, whose=f"the runtime image {image.image}")
+    if assemble is None:
+        emit(Notice(text=f"there is no assemble-runtime: the artifacts are put into {image.image}, and nothing is run"))
+        return image.facts.user
+    return _user(request.assemble_runtime_user, image, request, emit)
+
+
+def _refuse_hiding(volumes: tuple[Volume, ...], destination: str) -> None:
+    """A mount exactly there cannot be moved or removed, as scripts do; one above hides what is uploaded."""
+    for volume in volumes:
+        for place in (f"{destination}/src", f"{destination}/artifacts"):
+            if is_below(place, volume.target):
+                raise InvalidUsage(
+                    f"--volume {volume.source}:{volume.target} lies over {place}",
+                    detail="the source is put there, moved from there and removed again, which no mount allows",
+                    hint="put the volume elsewhere; directories below are fine",
+                )
+
+
+def excluding(pattern: str) -> Callable[[str], bool]:
+    """Whether `--exclude` leaves a path of the source out; a pattern may match anywhere in it."""
+    if len(pattern) > _LONGEST_PATTERN:
+        raise InvalidUsage(f"--exclude is longer than {_LONGEST_PATTERN} characters", hint="use .s2iignore instead")
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise InvalidUsage(
+            f"--exclude is not a regular expression: {error}", hint=r"--exclude '(^|/)\.git(/|$)'"
+        ) from error
+    return lambda path: bool(pattern) and compiled.search(path) is not None
 
 
 # --------------------------------------------------------------------------------------------------------- upload
@@ -139,61 +304,66 @@ def _upload(entries: Callable[[], Iterator[Entry]], uid: int, gid: int) -> Itera
     return tar_stream(entries(), uid=uid, gid=gid)
 
 
-def _source_entries(tree: Tree, own: frozenset[str], destination: str, emit: Emit) -> Iterator[Entry]:
-    root = destination.strip("/")
+def _source_entries(parts: Parts, excluded: Callable[[str], bool]) -> Iterator[Entry]:
+    tree, root = parts.tree, parts.builder.destination.strip("/")
+    carried = () if parts.scripts.place else _named(parts.scripts, "assemble", "run", "save-artifacts", "usage")
     yield _directory(f"{root}/scripts")
-    for name in sorted(own):
-        yield _file(f"{root}/scripts/{name}", unix_lines(name, tree.read(f"{_PLACE}/{name}"), emit))
-    moved = {f"{_PLACE}/{name}" for name in own}
+    yield from (_file(f"{root}/scripts/{script.name}", script.content) for script in carried)
+    gone = set(scripts.moved(parts.scripts))
     yield _directory(f"{root}/src")
     for member, read in tree.members():
-        if member.path not in moved:
-            yield _placed(member, f"{root}/src/{member.path}"), read
+        if member.path in gone or member.path.rpartition("/")[0] in gone or excluded(member.path):
+            gone.add(member.path)
+        elif member.kind == "hardlink" and member.target in gone:
+            # The name that it shares its bytes with is not sent, so it brings them itself.
+            content = tree.read(member.path)
+            yield _file(f"{root}/src/{member.path}", content, mode=member.mode, mtime=member.mtime)
+        else:
+            yield rerooted(member, f"{root}/src"), read
+
+
+def _script_entries(destination: str, brought: tuple[Script, ...]) -> Iterator[Entry]:
+    root = destination.strip("/")
+    if brought:
+        yield _directory(f"{root}/scripts")
+    yield from (_file(f"{root}/scripts/{script.name}", script.content) for script in brought)
 
 
 def _folder_entries(folder: Folder) -> Iterator[Entry]:
-    root, scripts = _WORKSHOP.strip("/"), folder.blueprint.scripts.strip("/")
+    root, scripts_root = _WORKSHOP.strip("/"), folder.blueprint.scripts.strip("/")
     yield _directory(f"{root}/src")
     yield _file(f"{root}/src/install", (folder.path / "install").read_bytes())
-    parents = scripts.split("/")
+    parents = scripts_root.split("/")
     yield from (_directory("/".join(parents[: depth + 1])) for depth in range(1, len(parents)))
     for script in sorted((folder.path / "s2i" / "bin").iterdir()):
-        yield _file(f"{scripts}/{script.name}", script.read_bytes())
-
-
-def _placed(member: Member, path: str) -> Member:
-    return Member(
-        path=path, kind=member.kind, mode=member.mode, size=member.size, target=member.target, mtime=member.mtime
-    )
+        yield _file(f"{scripts_root}/{script.name}", script.read_bytes())
 
 
 def _directory(path: str) -> Entry:
     return Member(path=path, kind="directory", mode=0o755), lambda _: b""
 
 
-def _file(path: str, content: bytes) -> Entry:
-    return Member(path=path, kind="file", mode=0o755, size=len(content)), io.BytesIO(content).read
+def _file(path: str, content: bytes, *, mode: int = 0o755, mtime: int = 0) -> Entry:
+    member = Member(path=path, kind="file", mode=mode, size=len(content), mtime=mtime)
+    return member, io.BytesIO(content).read
 
 
-# ---------------------------------------------------------------------------------------------------- environment
+# ---------------------------------------------------------------------------------------------------- what is read
 
 
-def environment_of(request: BuildRequest, tree: Tree, emit: Emit) -> dict[str, str]:
-    """The variables that stay in the image; what the user said beats what the source says."""
-    text = tree.read(_ENVIRONMENT).decode(errors="replace") if _ENVIRONMENT in tree.paths else ""
-    return {**dict(parse_environment(text, _ENVIRONMENT, emit)), **dict(request.env)}
-
-
-def parse_environment(text: str, name: str, emit: Emit) -> Iterator[tuple[str, str]]:
-    """`NAME=VALUE` lines; quotes are literal, as in every tool that reads such files; a bad line is told."""
-    for number, line in enumerate(text.splitlines(), start=1):
-        variable, separator, value = (part.strip() for part in line.partition("="))
-        if not line.strip() or line.lstrip().startswith("#"):
+def _environment_file(tree: Tree, emit: Emit) -> tuple[bytes, str]:
+    """The source's variables, and where they stand."""
+    for place in (_ENVIRONMENT, _OLD_ENVIRONMENT):
+        file = scripts.file_at(place, tree)
+        if file is None:
             continue
-        if separator and _VARIABLE.fullmatch(variable) and "\0" not in value:
-            yield variable, value
-        else:
-            emit(Notice(text=f"{name}:{number} is not NAME=VALUE and is left out", level="warning"))
+        if place == _OLD_ENVIRONMENT:
+            emit(Notice(text=f"{place} is taken, but its place has another name now: {_ENVIRONMENT}", level="warning"))
+        try:
+            return tree.read(file), place
+        except LimitReached as error:
+            raise too_large(place) from error
+    return b"", _ENVIRONMENT
 
 
 def certificates(path: Path | None) -> bytes:

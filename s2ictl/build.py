@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from s2ictl.assemblies import certificates, describe, describe_builder
-from s2ictl.builders import Folder, detect, promised
+from s2ictl import scripts
+from s2ictl.assemblies import Earlier, Parts, certificates, describe, describe_builder, excluding
+from s2ictl.builders import MADE_OF, Folder, detect, fingerprint, outdated, promised, promised_runtime
 from s2ictl.engines import Engine
-from s2ictl.errors import InvalidUsage, PullBuilderImageFailed, Refused, Unauthorized, Unreachable
-from s2ictl.events import Emit, Notice, step
+from s2ictl.errors import (
+    CommitContainerFailed,
+    InvalidUsage,
+    LimitReached,
+    PullBuilderImageFailed,
+    Refused,
+    Unauthorized,
+    Unreachable,
+)
+from s2ictl.events import Emit, Findings, Notice, step
 from s2ictl.labels import canonical
-from s2ictl.models import Builder, BuildRequest, Image, ImageFacts, Logins, Reference, Source, Tree
+from s2ictl.models import (
+    Assembly,
+    Builder,
+    BuildRequest,
+    Image,
+    ImageFacts,
+    Logins,
+    PullPolicy,
+    Reference,
+    Source,
+    Tree,
+    parse_place,
+)
 from s2ictl.names import DOCKER_HUB
 
 DONE = "Build completed successfully"
+_OURS = "docker.io/s2ictl/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,28 +49,54 @@ class Workshop:
     find_login: Logins
     folders: tuple[Folder, ...]
     root_filesystem: Callable[[str, Emit], AbstractContextManager[Iterator[bytes]]]
+    download: scripts.Download
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A build of which everything is known and nothing has run."""
+
+    assembly: Assembly
+    builder: str
+    commit: str
 
 
 def build(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
     """Turn a source into an image, named by its digest once it is pushed."""
-    check(request)
-    with ExitStack() as opened:
-        with step("fetch", request.source.location, emit) as fetched:
-            tree = opened.enter_context(workshop.fetch(request.source, emit))
-            fetched.size, fetched.cached = tree.size, tree.cached
-        with step("choose builder", request.builder or "by detection", emit):
-            builder = choose(request, tree, workshop, emit)
-            _spare(builder.image, request)  # one of our own, or one that was detected, has this name only now
-        with step("assemble", builder.image, emit) as assembled:
-            built = workshop.engine.assemble(describe(request, tree, builder, emit), emit)
+    with prepare(request, workshop, emit=emit) as prepared:
+        replaced = _replaced(request, workshop, emit)
+        with step("assemble", prepared.builder, emit) as assembled:
+            built = workshop.engine.assemble(prepared.assembly, emit)
             assembled.size = built.size
     digest = ""
     if request.push:
         with step("deliver", ", ".join(str(name) for name in request.names), emit):
             digest = deliver(request.names, workshop, emit)
+    _forget(replaced - {built.id}, workshop, emit)
     emit(Notice(text=DONE))
-    commit = tree.commit.id if tree.commit else ""
-    return Image(names=request.names, id=built.id, digest=digest, builder=builder.image, commit=commit)
+    return Image(names=request.names, id=built.id, digest=digest, builder=prepared.builder, commit=prepared.commit)
+
+
+@contextmanager
+def prepare(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Iterator[Prepared]:
+    """What the engine is to perform, described; the source is there while the context lasts."""
+    check(request)
+    with ExitStack() as opened:
+        with step("fetch", request.source.location, emit) as fetched:
+            tree = opened.enter_context(workshop.fetch(request.source, emit))
+            fetched.size, fetched.cached = tree.size, tree.cached
+        with step("choose builder", request.builder or "by detection", emit) as chosen:
+            builder = choose(request, tree, workshop, emit, chosen)
+        brought = scripts.collect(request.scripts_url, tree, download=workshop.download, emit=emit)
+        parts = Parts(
+            tree=tree,
+            builder=builder,
+            scripts=brought,
+            previous=_previous(request, builder, brought, workshop, emit) if request.incremental else None,
+            runtime=_runtime(request, workshop, emit) if request.runtime_image else None,
+        )
+        commit = tree.commit.id if tree.commit else ""
+        yield Prepared(assembly=describe(request, parts, emit), builder=builder.image, commit=commit)
 
 
 def check(request: BuildRequest) -> None:
@@ -57,49 +105,152 @@ def check(request: BuildRequest) -> None:
         raise InvalidUsage("a push needs a name for the image", hint="--tag registry.example.com/team/app:1.0")
     if any(name.digest for name in request.names):
         raise InvalidUsage("a digest cannot be chosen: it follows from the content", hint="name a tag instead")
-    if request.builder:
-        _spare(request.builder, request)
+    for taken in filter(None, (request.builder, request.runtime_image)):
+        _spare(taken, request)
+    if request.incremental and request.runtime_image:
+        raise InvalidUsage(
+            "--incremental and --runtime-image exclude each other",
+            detail="artifacts are saved in the earlier image, and a runtime image has neither them nor the script",
+            hint="leave out one of them",
+        )
+    if request.runtime_artifacts and not request.runtime_image:
+        raise InvalidUsage("--runtime-artifact says nothing without --runtime-image", hint="--runtime-image IMAGE")
+    if request.destination:
+        parse_place(request.destination)
+    excluding(request.exclude)
     certificates(request.ca_bundle)
 
 
-def _spare(builder: str, request: BuildRequest) -> None:
-    if any(canonical(str(name)) == canonical(builder) for name in request.names):
-        raise Refused(f"the result would replace its own builder {builder}", hint="choose another --tag")
+def _spare(taken: str, request: BuildRequest) -> None:
+    if any(canonical(str(name)) == canonical(taken) for name in request.names):
+        what = "builder" if taken != request.runtime_image else "runtime image"
+        raise Refused(f"the result would replace its own {what} {taken}", hint="choose another --tag")
 
 
-def choose(request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit) -> Builder:
+def choose(request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
     """The builder that was named, by the name of an image or of one of our own, or else the one that fits."""
-    own = {folder.name: folder for folder in workshop.folders}
-    if request.builder and request.builder not in own:
-        return _foreign(request, workshop, emit)
-    folder = own.get(request.builder)
+    folder = _named(request.builder, workshop.folders) if request.builder else None
+    if request.builder and folder is None:
+        return _foreign(request, workshop, emit, found)
     if folder is None:
         choice = detect(tree.paths, workshop.folders)
         emit(Notice(text=f"builder {choice.folder.name}, because of {choice.because}"))
         folder = choice.folder
-    return _ours(folder, request, workshop, emit)
+    return _ours(folder, request, workshop, emit, found)
 
 
-def _foreign(request: BuildRequest, workshop: Workshop, emit: Emit) -> Builder:
+def _named(builder: str, folders: tuple[Folder, ...]) -> Folder | None:
+    own = (each for each in folders if builder == each.name or canonical(builder) == canonical(str(each.image)))
+    return next(own, None)
+
+
+def _foreign(request: BuildRequest, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
     image = request.builder
-    login = workshop.find_login(host_of(Reference.parse(image)))
-    facts = workshop.engine.facts(image, pull=request.pull_policy, login=login, emit=emit)
+    # Another version of one of ours is never pulled either: on Docker Hub the name could be anybody's.
+    policy = "never" if canonical(image).startswith(_OURS) else request.pull_policy
+    facts, found.cached = had(image, policy, workshop, emit)
     if facts is None:
-        raise PullBuilderImageFailed(
-            f"there is no builder image {image}",
-            detail="looked in the engine" + ("" if request.pull_policy == "never" else " and in its registry"),
-            hint="check the name, or log in to its registry",
-        )
-    return promised(image, facts)
+        raise nowhere("builder image", image, policy)
+    for word in outdated(image, facts):
+        emit(Notice(text=word, level="warning"))
+    return promised(image, facts, destination=request.destination)
 
 
-def _ours(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit) -> Builder:
+def _ours(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
+    _spare(str(folder.image), request)
     # Never pulled: the name has no registry of ours, and on Docker Hub it could be anybody's.
-    facts = workshop.engine.facts(str(folder.image), pull="never", login=None, emit=emit)
-    if facts is None:
-        emit(Notice(text=f"{folder.image} is not here yet: it is built now, once"))
+    facts, _ = had(str(folder.image), "never", workshop, emit)
+    found.cached = facts is not None and facts.labels.get(MADE_OF) == fingerprint(folder)
+    if facts is None or not found.cached:
+        why = "is not here yet" if facts is None else "was made of another version of its folder"
+        emit(Notice(text=f"{folder.image} {why}: it is built now, once"))
         facts = _made(folder, request, workshop, emit)
-    return promised(str(folder.image), facts)
+    return promised(str(folder.image), facts, destination=request.destination)
+
+
+def had(image: str, policy: PullPolicy, workshop: Workshop, emit: Emit) -> tuple[ImageFacts | None, bool]:
+    """What an image says, and whether it was here already; a login is looked for only where something is pulled."""
+    if policy != "always":
+        facts = workshop.engine.facts(image, pull="never", login=None, emit=emit)
+        if facts is not None or policy == "never":
+            return facts, facts is not None
+    login = workshop.find_login(host_of(Reference.parse(image)))
+    return workshop.engine.facts(image, pull=policy, login=login, emit=emit), False
+
+
+def nowhere(what: str, image: str, policy: PullPolicy) -> PullBuilderImageFailed:
+    return PullBuilderImageFailed(
+        f"there is no {what} {image}",
+        detail="looked in the engine" + ("" if policy == "never" else " and in its registry"),
+        hint="check the name, or log in to its registry",
+    )
+
+
+def _runtime(request: BuildRequest, workshop: Workshop, emit: Emit) -> Builder:
+    image = request.runtime_image
+    with step("runtime image", image, emit) as found:
+        facts, found.cached = had(image, request.runtime_pull_policy, workshop, emit)
+        if facts is None:
+            raise nowhere("runtime image", image, request.runtime_pull_policy)
+        return promised_runtime(image, facts, destination=request.destination)
+
+
+# ------------------------------------------------------------------------------------------------- the earlier image
+
+
+def _previous(
+    request: BuildRequest, builder: Builder, brought: scripts.Scripts, workshop: Workshop, emit: Emit
+) -> Earlier | None:
+    """The image whose artifacts are saved. Nothing depends on it: where there is none, the build begins anew."""
+    names = ", ".join(map(str, request.names))
+    if not names:
+        why = "an image without a name has no earlier one"
+    elif not scripts.locate("save-artifacts", brought, destination=builder.destination, own=builder.scripts):
+        why = "there is no save-artifacts script"
+    else:
+        try:
+            with step("earlier image", names, emit) as found:
+                earlier = _earlier(request, workshop, emit, found)
+            if earlier is not None:
+                return earlier
+            why = f"there is no {names} yet"
+        except (Unreachable, Unauthorized, PullBuilderImageFailed, LimitReached) as error:
+            why = f"{error.message}: {error.detail}".removesuffix(": ")
+    emit(Notice(text=f"nothing is saved from an earlier build: {why}", level="warning"))
+    return None
+
+
+def _earlier(request: BuildRequest, workshop: Workshop, emit: Emit, found: Findings) -> Earlier | None:
+    """The first of the names that leads to an image: one of several may be new with each commit."""
+    for name in request.names:
+        facts, found.cached = had(str(name), _policy_for(name, request), workshop, emit)
+        if facts is not None:
+            return Earlier(image=str(name), id=facts.id)
+    return None
+
+
+def _policy_for(earlier: Reference, request: BuildRequest) -> PullPolicy:
+    """Without a registry the name is ours on this machine alone, so it is not pulled unless that is said."""
+    usual = request.incremental_pull_policy == "if-not-present" and not earlier.registry
+    return "never" if usual else request.incremental_pull_policy
+
+
+def _replaced(request: BuildRequest, workshop: Workshop, emit: Emit) -> frozenset[str]:
+    """The images that lose their names to the result, when they are to be forgotten."""
+    names = request.names if request.remove_previous else ()
+    known = (workshop.engine.facts(str(name), pull="never", login=None, emit=emit) for name in names)
+    return frozenset(facts.id for facts in known if facts is not None)
+
+
+def _forget(images: frozenset[str], workshop: Workshop, emit: Emit) -> None:
+    for image in sorted(images):
+        try:
+            workshop.engine.remove(image)
+        except (CommitContainerFailed, Unreachable) as error:
+            emit(Notice(text=f"the earlier image {image} stays: {error.message}", level="warning"))
+
+
+# ------------------------------------------------------------------------------------------------------ the registry
 
 
 def deliver(names: tuple[Reference, ...], workshop: Workshop, emit: Emit) -> str:
@@ -139,12 +290,12 @@ def base_of(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emi
     """The base from the engine, else from a registry, else from the distribution's packages."""
     name = folder.blueprint.base
     try:
-        login = workshop.find_login(host_of(name))
-        facts = workshop.engine.facts(str(name), pull=request.pull_policy, login=login, emit=emit)
+        facts, here = had(str(name), request.pull_policy, workshop, emit)
     except (Unreachable, Unauthorized, PullBuilderImageFailed) as error:
         emit(Notice(text=f"{error.message}: {error.detail}", level="warning"))
-        facts = None
+        facts, here = None, False
     if facts is not None:
+        emit(Notice(text=f"the base {name} " + ("is here already" if here else "was pulled")))
         return facts
     with workshop.root_filesystem(folder.blueprint.suite, emit) as filesystem:
         return workshop.engine.load_base(filesystem, name, command=("/bin/bash",))

@@ -6,22 +6,37 @@ other image that carries the s2i labels is a builder just as well.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
+
 from s2ictl import documents
-from s2ictl.errors import InvalidConfiguration, NothingDetected, PullBuilderImageFailed
-from s2ictl.models import Builder, ImageFacts, Reference
+from s2ictl.errors import InvalidConfiguration, InvalidUsage, NothingDetected, PullBuilderImageFailed
+from s2ictl.models import Builder, ImageFacts, Reference, RuntimeArtifact, parse_place
 
 _SCRIPTS_URL = ("io.openshift.s2i.scripts-url", "io.kubesphere.s2i.scripts-url", "io.s2i.scripts-url")
-_DESTINATION = ("io.openshift.s2i.destination", "io.kubesphere.s2i.destination", "io.s2i.destination")
+_DESTINATION = (
+    "io.openshift.s2i.destination",
+    "io.kubesphere.s2i.destination",
+    "io.kubespehre.s2i.destination",  # as images of KubeSphere have it
+    "io.s2i.destination",
+)
 _ASSEMBLE_USER = ("io.openshift.s2i.assemble-user", "io.kubesphere.s2i.assemble-user")
-_PLAIN_PATH = re.compile(r"/[A-Za-z0-9_@%+=:,.~/-]*")
+_ASSEMBLE_RUNTIME_USER = ("io.openshift.s2i.assemble-runtime-user", "io.kubesphere.s2i.assemble-runtime-user")
+_ARTIFACTS = "io.openshift.s2i.assemble-input-files"
+_OLD = "io.s2i."
+_SCRIPTS_VARIABLE, _DESTINATION_VARIABLE = "STI_SCRIPTS_URL", "STI_LOCATION"
 _DEFAULT_DESTINATION = "/tmp"  # noqa: S108  (in the container, as the contract says)
+
+
+MADE_OF = "io.s2ictl.builder.folder"  # the label that names the `fingerprint` of what an image was made of
+_NEEDED = ("install", "s2i/bin/assemble", "s2i/bin/run")
+_NEW = "s2ictl builders create NAME shows what one looks like"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +98,34 @@ def shelf(package: Path) -> Path:
 
 
 def load_all(directory: Path) -> tuple[Folder, ...]:
-    """All builders of a shelf, in name order."""
-    return tuple(load(path.parent) for path in sorted(directory.glob("*/builder.yaml")))
+    """All builders of a shelf, in name order, each in the folder of its name."""
+    folders = tuple(load(path.parent) for path in sorted(directory.glob("*/builder.yaml")))
+    for folder in folders:
+        if folder.name != folder.path.name:
+            path = folder.path / "builder.yaml"
+            raise InvalidConfiguration(
+                f"{path}: the builder is called {folder.name!r}, its folder {folder.path.name!r}"
+            )
+    return folders
 
 
 def load(directory: Path) -> Folder:
     """The builder that a folder describes."""
     path = directory / "builder.yaml"
     blueprint = documents.convert(documents.load(documents.read(path), str(path)), Blueprint)
-    if blueprint.name != directory.name:
-        raise InvalidConfiguration(f"{path}: the builder is called {blueprint.name!r}, its folder {directory.name!r}")
+    for name in _NEEDED:
+        if not (directory / name).is_file():
+            raise InvalidConfiguration(f"{directory / name}: a builder needs this file", hint=_NEW)
     return Folder(path=directory, blueprint=blueprint)
+
+
+def fingerprint(folder: Folder) -> str:
+    """What the image of a builder is made of, as one digest; its sample and what is said of it do not count."""
+    whole = hashlib.sha256(msgspec.json.encode(folder.blueprint))
+    for path in (folder.path / "install", *sorted((folder.path / "s2i" / "bin").iterdir())):
+        content = path.read_bytes()
+        whole.update(f"\0{path.name}\0{len(content)}\0".encode() + content)
+    return f"sha256:{whole.hexdigest()}"
 
 
 def detect(paths: Iterable[str], folders: Iterable[Folder]) -> Choice:
@@ -125,32 +157,77 @@ def _evidence(roots: list[str], folder: Folder) -> tuple[int, str, Folder, str] 
     return None
 
 
-def promised(image: str, facts: ImageFacts) -> Builder:
-    """Read what a builder's image promises in its labels, also in the older and the foreign spellings."""
+def promised(image: str, facts: ImageFacts, *, destination: str = "") -> Builder:
+    """Read what a builder's image promises in its labels, also in the older and the foreign spellings.
+
+    A `destination` that the user names counts more than the image's.
+    """
     if facts.onbuild:
         raise PullBuilderImageFailed(
             f"{image} builds by ONBUILD instructions, not by the s2i contract",
             hint=f"build it with a Dockerfile of one line: FROM {image}",
         )
-    variables = dict(entry.partition("=")[::2] for entry in facts.env)
-    scripts = _first(facts.labels, _SCRIPTS_URL) or variables.get("STI_SCRIPTS_URL", "")
-    destination = _first(facts.labels, _DESTINATION) or variables.get("STI_LOCATION", "") or _DEFAULT_DESTINATION
-    destination = _path(destination, image, "destination")
-    if any(f"{destination}/src".startswith(f"{volume.rstrip('/')}/") for volume in facts.volumes):
+    return _promised(image, facts, destination, _ASSEMBLE_USER)
+
+
+def promised_runtime(image: str, facts: ImageFacts, *, destination: str = "") -> Builder:
+    """The same of an image that is to run what a builder made: its scripts, and who assembles there."""
+    return _promised(image, facts, destination, _ASSEMBLE_RUNTIME_USER)
+
+
+def _promised(image: str, facts: ImageFacts, destination: str, user: Iterable[str]) -> Builder:
+    place = parse_place(destination) if destination else _destination(image, facts)
+    if volume := next((each for each in facts.volumes if is_below(f"{place}/src", each)), ""):
         raise PullBuilderImageFailed(
-            f"{image} declares {destination} a volume, so nothing there can be built into an image"
+            f"{image} declares {volume} a volume, so nothing at {place} can be built into an image"
         )
     return Builder(
         image=image,
-        destination=destination,
-        scripts=_scripts(scripts, image),
-        assemble_user=_first(facts.labels, _ASSEMBLE_USER),
+        destination=place,
+        scripts=_scripts(_first(facts.labels, _SCRIPTS_URL) or _variable(facts, _SCRIPTS_VARIABLE), image),
+        assemble_user=_first(facts.labels, user),
         facts=facts,
     )
 
 
+def artifacts_of(image: str, facts: ImageFacts) -> tuple[RuntimeArtifact, ...]:
+    """What a runtime image wants of the builder: `SOURCE[:DIRECTORY];…` in its label."""
+    written = [part.strip() for part in facts.labels.get(_ARTIFACTS, "").split(";")]
+    try:
+        return tuple(RuntimeArtifact.parse(part) for part in written if part)
+    except InvalidUsage as error:
+        raise InvalidUsage(
+            f"the label {_ARTIFACTS} of {image} is not readable",
+            detail=error.message,
+            hint="say what is wanted yourself: --runtime-artifact SOURCE[:DIRECTORY]",
+        ) from error
+
+
+def outdated(image: str, facts: ImageFacts) -> Iterator[str]:
+    """The words by which the image speaks that are understood, and no longer used."""
+    for names, variable in ((_SCRIPTS_URL, _SCRIPTS_VARIABLE), (_DESTINATION, _DESTINATION_VARIABLE)):
+        spoken = next((name for name in names if facts.labels.get(name)), "")
+        old = spoken if spoken.startswith(_OLD) else variable if not spoken and _variable(facts, variable) else ""
+        if old:
+            yield f"{image} says {old}, which has another name now: the label {names[0]}"
+
+
+def is_below(path: str, directory: str) -> bool:
+    """Whether a path is the directory or lies in it."""
+    return f"{path}/".startswith(f"{directory.rstrip('/')}/")
+
+
+def _destination(image: str, facts: ImageFacts) -> str:
+    written = _first(facts.labels, _DESTINATION) or _variable(facts, _DESTINATION_VARIABLE)
+    return _path(written or _DEFAULT_DESTINATION, image, "destination")
+
+
 def _first(labels: Mapping[str, str], names: Iterable[str]) -> str:
     return next((labels[name] for name in names if labels.get(name)), "")
+
+
+def _variable(facts: ImageFacts, name: str) -> str:
+    return dict(entry.partition("=")[::2] for entry in facts.env).get(name, "")
 
 
 def _scripts(url: str, image: str) -> str:
@@ -166,7 +243,9 @@ def _scripts(url: str, image: str) -> str:
 
 
 def _path(path: str, image: str, label: str) -> str:
-    plain = _PLAIN_PATH.fullmatch(path) and ".." not in path.split("/")
-    if not plain:
-        raise PullBuilderImageFailed(f"the label {label} of {image} is not an absolute path: {path[:200]!r}")
-    return "/" + path.strip("/")
+    try:
+        return parse_place(path)
+    except InvalidUsage as error:
+        raise PullBuilderImageFailed(
+            f"the label {label} of {image} is not an absolute path: {path[:200]!r}", hint=error.hint
+        ) from error

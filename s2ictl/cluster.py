@@ -88,12 +88,18 @@ class Cluster(Protocol):
 
 def read_secret(cluster: Cluster, namespace: str, name: str) -> Mapping[str, bytes]:
     """The data of a Secret: what `logins` is handed, so that it needs to know no cluster."""
+    return read_typed_secret(cluster, namespace, name)[1]
+
+
+def read_typed_secret(cluster: Cluster, namespace: str, name: str) -> tuple[str, Mapping[str, bytes]]:
+    """The type of a Secret, and its data."""
     secret = cluster.get("Secret", name, namespace=namespace)
     if secret is None:
         raise RecordNotFound(
             f"there is no Secret {name} in namespace {namespace}", hint=f"kubectl -n {namespace} get secrets"
         )
-    return {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+    data = {key: base64.b64decode(value) for key, value in (secret.get("data") or {}).items()}
+    return str(secret.get("type") or "Opaque"), data
 
 
 # ---------------------------------------------------------------------------------------------------------- log in

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from s2ictl import documents
 from s2ictl.builders import Folder
-from s2ictl.engines import Runner
+from s2ictl.engines import Runner, Running
 from s2ictl.errors import SampleFailed, Unreachable
-from s2ictl.events import Emit, Event, StepFinished, step
+from s2ictl.events import Emit, Event, Line, StepFinished, step
 from s2ictl.models import BuildRequest, Image, Reference, Source
 from s2ictl.transport import Response
 
 _PAUSE = 0.1
 _SHOWN = 200
+_LAST_LINES = 20
 _LOOK = "run the sample's image by hand, and see what it prints"
 
 Build = Callable[[BuildRequest, Emit], Image]
@@ -53,13 +55,25 @@ def try_sample(folder: Folder, request: BuildRequest, *, build: Build, runner: R
     name, port = str(image.names[0]), folder.blueprint.port
     with ExitStack() as stack:
         with step("run", name, timed):
-            ports = stack.enter_context(runner.run(name, ports=(port,), env={}, owner=f"sample-{folder.name}"))
-        url = f"http://127.0.0.1:{ports[port]}{expected.path}"
-        with step("ask", url, timed):
+            running = stack.enter_context(runner.run(name, ports=(port,), env={}, owner=f"sample-{folder.name}"))
+        url = f"http://127.0.0.1:{running.ports[port]}{expected.path}"
+        with step("ask", url, timed), _what_it_said(running):
             response = ask(url, expected, get=get)
     answer = response.body.decode("utf-8", "replace").strip()
     seconds = time.monotonic() - began
     return Trial(builder=folder.name, image=image, answer=answer, seconds=seconds, steps=tuple(steps))
+
+
+@contextmanager
+def _what_it_said(running: Running) -> Iterator[None]:
+    """Beside the answer that is wrong or missing stands what the sample itself said last."""
+    try:
+        yield
+    except SampleFailed as error:
+        last: deque[str] = deque(maxlen=_LAST_LINES)
+        running.follow(lambda event: last.append(event.text) if isinstance(event, Line) else None, wait=False)
+        detail = "\n".join((error.detail, *last))
+        raise SampleFailed(error.message, detail=detail, hint=error.hint) from error
 
 
 def expectation_of(folder: Folder) -> Expectation:

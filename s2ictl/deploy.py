@@ -241,7 +241,7 @@ def _await_rollout(app: App, cluster: Cluster, deadline: float, timeout: float, 
         for deployment in cluster.watch("Deployment", app.name, namespace=app.namespace, seconds=seconds):
             state = state_of(deployment)
             if state != said:
-                emit(Progress(subject="replicas", done=state.ready, total=state.wanted))
+                emit(Progress(subject=app.name, done=state.ready, total=state.wanted, unit="replicas"))
                 said = state
             if state.complete:
                 return state

@@ -1,6 +1,6 @@
 """What is said while work is done.
 
-Below `cli` nothing prints: code emits one of these values, and `ui.py` decides how it looks. So the same build can be
+Below `cli` nothing prints: code emits one of these values, and `ui` decides how it looks. So the same build can be
 a live line on a terminal, plain lines in CI, JSON for a program, and a log file in the ledger.
 """
 
@@ -42,11 +42,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """Bytes moved so far; `total` is 0 while nobody knows it."""
+    """What has been moved so far, in bytes if nothing else is said; `total` is 0 while nobody knows it."""
 
     subject: str
     done: int
     total: int = 0
+    unit: str = "bytes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,13 +1,15 @@
-"""Builds and deliveries: the queue and the history are the same rows of one SQLite file; the only importer of sqlite3.
+"""Builds and deliveries: the queue and the history are the same rows of one SQLite file.
 
 Three promises rest on it. What was answered is on the disk: every transaction is synced whole. A job has one owner: it
 is claimed in the transaction that marks it running, and two partial indexes keep one running and one waiting job for
 each app and ref, whatever the code above does. And a job is never lost: what runs without a living server goes back.
+
+What is typed by hand is recorded beside the jobs and is none: it has no hook, nobody claims it or gives it back, and as
+many as like run at once. Of these only the newest are kept.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,34 +17,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from s2ictl.errors import InvalidConfiguration, LimitReached, RecordNotFound, Unreachable
-from s2ictl.models import Entry, EntryState, HookEvent, Outcome, Receipt
+from s2ictl import ledgerfile
+from s2ictl.errors import InvalidUsage, LimitReached, RecordNotFound
+from s2ictl.models import Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt
 
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 1
 MAX_QUEUED = 10_000
 MAX_DEATHS = 3
 BUSY_SECONDS = 10.0
+KEPT_BY_HAND = 200
+KEPT_SECONDS = 30 * 24 * 3600.0
+LAST = "last"
+_PRUNED_AT_ONCE = 50
 
-_SCHEMA = """
-CREATE TABLE deliveries (
-  id TEXT PRIMARY KEY, hook TEXT NOT NULL, provider TEXT NOT NULL, number TEXT NOT NULL,
-  verdict TEXT NOT NULL, reason TEXT NOT NULL, jobs TEXT NOT NULL, at REAL NOT NULL) STRICT;
-CREATE UNIQUE INDEX one_of_each_number ON deliveries (hook, provider, number) WHERE number <> '';
-CREATE TABLE entries (
-  sequence INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, delivery TEXT NOT NULL, hook TEXT NOT NULL,
-  app TEXT NOT NULL, kind TEXT NOT NULL, ref TEXT NOT NULL, "commit" TEXT NOT NULL, state TEXT NOT NULL,
-  attempts INTEGER NOT NULL DEFAULT 0, arrived REAL NOT NULL, started REAL NOT NULL DEFAULT 0,
-  finished REAL NOT NULL DEFAULT 0, digest TEXT NOT NULL DEFAULT '', address TEXT NOT NULL DEFAULT '',
-  reason TEXT NOT NULL DEFAULT '', owner TEXT NOT NULL DEFAULT '') STRICT;
-CREATE UNIQUE INDEX one_running ON entries (app, ref) WHERE state = 'running';
-CREATE UNIQUE INDEX one_waiting ON entries (app, ref) WHERE state = 'queued';
-CREATE INDEX by_lane ON entries (app, ref, sequence);
-CREATE TABLE probe (at REAL NOT NULL) STRICT;
-INSERT INTO probe VALUES (0);
-"""
 _FIELDS = tuple(field.name for field in fields(Entry))
 
 
@@ -55,14 +44,20 @@ def log_file(state: Path, entry: str) -> Path:
     return directory(state) / "logs" / f"{entry}.jsonl"
 
 
+def new_id() -> str:
+    return secrets.token_hex(6)
+
+
 @contextmanager
-def open_ledger(state: Path, clock: Callable[[], float], *, check: bool = False) -> Iterator[Ledger]:
+def open_ledger(
+    state: Path, clock: Callable[[], float], *, check: bool = False, patience: float = BUSY_SECONDS
+) -> Iterator[Ledger]:
     """The ledger of a state directory, made where there is none; with `check` it is read whole first."""
     home = directory(state)
-    with _translated(home):
+    with ledgerfile.translated(_file(home)):
         (home / "logs").mkdir(mode=0o700, parents=True, exist_ok=True)
         home.chmod(0o700)
-        connection = _connect(home / "ledger.sqlite", check=check)
+        connection = ledgerfile.connect(_file(home), check=check, patience=patience)
     try:
         yield Ledger(connection=connection, clock=clock, home=home)
     finally:
@@ -70,7 +65,11 @@ def open_ledger(state: Path, clock: Callable[[], float], *, check: bool = False)
 
 
 def exists(state: Path) -> bool:
-    return (directory(state) / "ledger.sqlite").exists()
+    return _file(directory(state)).exists()
+
+
+def _file(home: Path) -> Path:
+    return home / "ledger.sqlite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ class Ledger:
             if known := self._known(hook, provider, event.delivery):
                 return known
             jobs = [(app, self._done(app, event)) for app in apps]
-            delivery = _new_id()
+            delivery = new_id()
             entries = tuple(done or self._enqueue(app, event, hook, delivery) for app, done in jobs)
             verdict = "duplicate" if all(done for _, done in jobs) else "accepted"
             receipt = Receipt(verdict=verdict, delivery=delivery, jobs=entries)  # type: ignore[arg-type]
@@ -102,7 +101,7 @@ class Ledger:
             if known := self._known(hook, provider, event.delivery):
                 return known
             verdict = "ping" if event.kind == "ping" else "ignored"
-            receipt = Receipt(verdict=verdict, delivery=_new_id(), reason=reason)  # type: ignore[arg-type]
+            receipt = Receipt(verdict=verdict, delivery=new_id(), reason=reason)  # type: ignore[arg-type]
             self._record(receipt, hook, provider, event.delivery)
         return receipt
 
@@ -128,25 +127,25 @@ class Ledger:
         A branch that was moved back to an older commit is no repetition. The sender says so himself: what the branch
         pointed to before is the newest commit known here.
         """
-        newest = self._one("SELECT * FROM entries WHERE app = ? AND ref = ? ORDER BY sequence DESC", app, event.ref)
+        newest = self._one("SELECT * FROM jobs WHERE app = ? AND ref = ? ORDER BY sequence DESC", app, event.ref)
         if newest is not None and _entry(newest).commit == event.before:
             return None
         row = self._one(
-            'SELECT * FROM entries WHERE app = ? AND ref = ? AND "commit" = ?'
+            'SELECT * FROM jobs WHERE app = ? AND ref = ? AND "commit" = ?'
             " AND state NOT IN ('failed', 'dead') ORDER BY sequence DESC",
             *(app, event.ref, event.commit),
         )
         return _entry(row) if row else None
 
     def _enqueue(self, app: str, event: HookEvent, hook: str, delivery: str) -> Entry:
-        queued = self._one("SELECT count(*) FROM entries WHERE state = 'queued'")
+        queued = self._one("SELECT count(*) FROM jobs WHERE state = 'queued'")
         if queued and queued[0] >= MAX_QUEUED:
             raise LimitReached(f"{MAX_QUEUED} jobs are waiting already")
-        identity = _new_id()
+        identity = new_id()
         now = self.clock()
         self.connection.execute(
             "UPDATE entries SET state = 'superseded', finished = ?, reason = ?"
-            " WHERE app = ? AND ref = ? AND state = 'queued'",
+            " WHERE app = ? AND ref = ? AND state = 'queued' AND hook <> ''",
             (now, f"superseded by {identity}", app, event.ref),
         )
         self.connection.execute(
@@ -162,7 +161,7 @@ class Ledger:
         """Take the oldest job whose app and ref have none at work; it stays `owner`'s until its end."""
         with self._transaction():
             row = self._one(
-                "SELECT id FROM entries AS waiting WHERE state = 'queued' AND NOT EXISTS (SELECT 1 FROM entries AS busy"
+                "SELECT id FROM jobs AS waiting WHERE state = 'queued' AND NOT EXISTS (SELECT 1 FROM jobs AS busy"
                 " WHERE busy.state = 'running' AND busy.app = waiting.app AND busy.ref = waiting.ref)"
                 " ORDER BY sequence LIMIT 1"
             )
@@ -180,65 +179,147 @@ class Ledger:
             self.connection.execute("UPDATE entries SET digest = ? WHERE id = ? AND state = 'running'", (digest, entry))
 
     def succeed(self, entry: str, outcome: Outcome) -> None:
-        self._finish(entry, "succeeded", digest=outcome.digest, address=outcome.address)
+        self._finish(entry, "succeeded", outcome)
 
     def fail(self, entry: str, reason: str) -> None:
-        self._finish(entry, "failed", reason=reason)
+        self._finish(entry, "failed", Outcome(), reason=reason)
 
     def settle(self, entry: str) -> Entry:
         """Say what became of a job whose worker is gone; one that went without a word is tried again, not for ever."""
         with self._transaction():
             known = self.entry(entry)
-            if known.state == "running" and known.attempts >= MAX_DEATHS:
-                self._set(entry, "dead", digest=known.digest, reason=f"its worker died {known.attempts} times")
-            elif known.state == "running":
-                self._requeue(known, attempts=known.attempts)
+            if known.state == "running" and known.hook:
+                self._settle(known)
             return self.entry(entry)
+
+    def _settle(self, known: Entry) -> None:
+        if known.attempts >= MAX_DEATHS:
+            self._set(known, "dead", Outcome(), reason=f"its worker died {known.attempts} times")
+        else:
+            self._requeue(known, attempts=known.attempts)
 
     def give_back(self) -> int:
         """Put what runs back into the queue, when nobody can be at work any more: that was no attempt."""
         with self._transaction():
-            rows = self.connection.execute("SELECT * FROM entries WHERE state = 'running'").fetchall()
+            rows = self.connection.execute("SELECT * FROM jobs WHERE state = 'running'").fetchall()
             for row in rows:
                 entry = _entry(row)
                 self._requeue(entry, attempts=max(0, entry.attempts - 1))
         return len(rows)
 
     def _requeue(self, entry: Entry, *, attempts: int) -> None:
-        newer = self._one("SELECT id FROM entries WHERE app = ? AND ref = ? AND state = 'queued'", entry.app, entry.ref)
+        newer = self._one("SELECT id FROM jobs WHERE app = ? AND ref = ? AND state = 'queued'", entry.app, entry.ref)
         if newer:
-            self._set(entry.id, "superseded", digest=entry.digest, reason=f"superseded by {newer[0]}")
+            self._set(entry, "superseded", Outcome(), reason=f"superseded by {newer[0]}")
             return
         self.connection.execute(
             "UPDATE entries SET state = 'queued', owner = '', started = 0, attempts = ? WHERE id = ?",
             (attempts, entry.id),
         )
 
-    def _finish(self, entry: str, state: EntryState, *, digest: str = "", address: str = "", reason: str = "") -> None:
+    def _finish(self, entry: str, state: EntryState, outcome: Outcome, *, reason: str = "") -> None:
         with self._transaction():
             known = self.entry(entry)
             if known.state == "running":
-                self._set(entry, state, digest=digest or known.digest, address=address, reason=reason)
+                self._set(known, state, outcome, reason=reason)
 
-    def _set(self, entry: str, state: EntryState, *, digest: str = "", address: str = "", reason: str = "") -> None:
+    def _set(
+        self, known: Entry, state: EntryState, outcome: Outcome, *, reason: str, exit_code: int | None = None
+    ) -> None:
+        """Close an entry: what the outcome does not say stays as it is known."""
+        facts = {
+            "digest": outcome.digest or known.digest,
+            "address": outcome.address or known.address,
+            "image": outcome.image or known.image,
+            "commit": outcome.commit or known.commit,
+            "builder": outcome.builder or known.builder,
+            "tags": " ".join(outcome.tags or known.tags),
+        }
         self.connection.execute(
-            "UPDATE entries SET state = ?, finished = ?, digest = ?, address = ?, reason = ?, owner = '' WHERE id = ?",
-            (state, self.clock(), digest, address, reason, entry),
+            "UPDATE entries SET state = :state, finished = :now, reason = :reason, exit_code = :exit_code, owner = '',"
+            ' digest = :digest, address = :address, image = :image, "commit" = :commit, builder = :builder,'
+            " tags = :tags WHERE id = :id",
+            facts
+            | {"id": known.id, "state": state, "now": self.clock(), "reason": _text(reason), "exit_code": exit_code},
         )
+
+    # -------------------------------------------------------------------------------------------------- by hand
+
+    def begin(
+        self, entry: str, *, kind: EntryKind, app: str, source: str, builder: str, tags: Sequence[str], owner: str
+    ) -> None:
+        """Record that something was begun by hand; what is too old to be kept goes."""
+        now = self.clock()
+        with self._transaction():
+            self.connection.execute(
+                'INSERT INTO entries (id, delivery, hook, app, kind, ref, "commit", state, attempts, arrived, started,'
+                " owner, source, builder, tags) VALUES (?, '', '', ?, ?, '', '', 'running', 1, ?, ?, ?, ?, ?, ?)",
+                (entry, _text(app), kind, now, now, owner, _text(source), _text(builder), " ".join(tags)),
+            )
+            self._prune(now - KEPT_SECONDS)
+
+    def end(
+        self, entry: str, state: EntryState, outcome: Outcome, *, reason: str = "", exit_code: int | None = None
+    ) -> None:
+        """Record what came of it; one that was taken for dead and speaks is believed."""
+        with self._transaction():
+            known = self.entry(entry)
+            if not known.hook and known.state in ("running", "dead"):
+                self._set(known, state, outcome, reason=reason, exit_code=exit_code)
+
+    def bury(self, is_at_work: Callable[[str], bool]) -> None:
+        """Mark as dead what was begun by hand and has nobody at work any more; nobody knows when that happened."""
+        with ledgerfile.translated(_file(self.home)):
+            rows = self.connection.execute("SELECT id FROM entries WHERE hook = '' AND state = 'running'").fetchall()
+        gone = [row[0] for row in rows if not is_at_work(row[0])]
+        if not gone:  # looking waits for no writer
+            return
+        with self._transaction():
+            self.connection.executemany(
+                "UPDATE entries SET state = 'dead', reason = 'its process ended without a word', owner = ''"
+                " WHERE id = ? AND state = 'running'",  # it may have ended well between the two looks
+                [(entry,) for entry in gone],
+            )
+
+    def _prune(self, oldest: float) -> None:
+        """Forget what was begun by hand too long ago or too many builds ago, a few at a time, and its log first."""
+        rows = self.connection.execute(
+            "SELECT id FROM entries WHERE hook = '' AND state <> 'running' AND (arrived < ? OR sequence <= ("
+            "SELECT sequence FROM entries WHERE hook = '' ORDER BY sequence DESC LIMIT 1 OFFSET ?))"
+            " ORDER BY sequence LIMIT ?",
+            (oldest, KEPT_BY_HAND, _PRUNED_AT_ONCE),
+        ).fetchall()
+        for (entry,) in rows:
+            log_file(self.home.parent, entry).unlink(missing_ok=True)
+            self.connection.execute("DELETE FROM entries WHERE id = ?", (entry,))
 
     # -------------------------------------------------------------------------------------------------- reading
 
     def entry(self, identity: str) -> Entry:
         """One job; RecordNotFound when there is none of that id."""
-        with _translated(self.home):
+        with ledgerfile.translated(_file(self.home)):
             row = self._one("SELECT * FROM entries WHERE id = ?", identity)
         if row is None:
-            raise RecordNotFound(f"no build {identity[:80]!r}", hint="s2ictl builds list --all")
+            raise _unknown(identity)
         return _entry(row)
+
+    def find(self, text: str) -> Entry:
+        """The one build whose id begins so, or the newest of all when `last` is asked for."""
+        with ledgerfile.translated(_file(self.home)):
+            rows = self.connection.execute(
+                "SELECT * FROM entries WHERE :text = :last OR substr(id, 1, :length) = :text"
+                " ORDER BY sequence DESC LIMIT CASE :text WHEN :last THEN 1 ELSE 5 END",
+                {"text": text, "last": LAST, "length": len(text)},
+            ).fetchall()
+        if not rows:
+            raise _unknown(text)
+        if len(rows) > 1:
+            raise InvalidUsage(f"{text!r} begins the id of several builds", hint=" or ".join(row["id"] for row in rows))
+        return _entry(rows[0])
 
     def entries(self, *, limit: int) -> tuple[Entry, ...]:
         """The newest jobs first."""
-        with _translated(self.home):
+        with ledgerfile.translated(_file(self.home)):
             rows = self.connection.execute("SELECT * FROM entries ORDER BY sequence DESC LIMIT ?", (limit,)).fetchall()
         return tuple(_entry(row) for row in rows)
 
@@ -249,7 +330,7 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with _translated(self.home):
+        with ledgerfile.translated(_file(self.home)):
             self.connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -265,74 +346,14 @@ class Ledger:
 
 
 def _entry(row: sqlite3.Row) -> Entry:
-    return Entry(**{name: row[name] for name in _FIELDS})
+    values = {name: row[name] for name in _FIELDS}
+    return Entry(**values | {"tags": tuple(row["tags"].split())})
 
 
-def _new_id() -> str:
-    return secrets.token_hex(6)
+def _text(text: str) -> str:
+    """What SQLite takes: a path may hold bytes that are no text."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
-def _connect(file: Path, *, check: bool) -> sqlite3.Connection:
-    import sqlite3
-
-    # Made by us before SQLite opens it: its journal files inherit these permissions.
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-    connection.row_factory = sqlite3.Row
-    try:
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        _migrate(connection, file)
-        if check:
-            _check(connection, file)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _migrate(connection: sqlite3.Connection, file: Path) -> None:
-    """Bring the file to this version; one that has it already is only read, so looking waits for no writer."""
-    version = _version(connection)
-    if version > VERSION:
-        raise InvalidConfiguration(f"{file} was written by a newer s2ictl (version {version})", hint="update s2ictl")
-    if version == VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    if _version(connection) == 0:  # another process may have made it while this one waited
-        for statement in _SCHEMA.split(";\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("COMMIT")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
-
-
-def _check(connection: sqlite3.Connection, file: Path) -> None:
-    faults = [row[0] for row in connection.execute("PRAGMA integrity_check(3)")]
-    if faults != ["ok"]:
-        raise _damaged(file, "; ".join(faults))
-
-
-def _damaged(file: Path, detail: str) -> InvalidConfiguration:
-    return InvalidConfiguration(
-        f"{file} is damaged", detail=detail[:500], hint=f"keep it and start anew: mv {file} {file}.damaged"
-    )
-
-
-@contextmanager
-def _translated(home: Path) -> Iterator[None]:
-    import sqlite3
-
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        hint = "is the disk full, read-only, or the file in use by another program?"
-        raise Unreachable(f"the ledger in {home} cannot be used", detail=str(error), hint=hint) from error
-    except sqlite3.DatabaseError as error:
-        raise _damaged(home / "ledger.sqlite", str(error)) from error
-    except OSError as error:
-        raise Unreachable(f"the ledger in {home} cannot be used", detail=error.strerror or str(error)) from error
+def _unknown(text: str) -> RecordNotFound:
+    return RecordNotFound(f"no build {text[:80]!r}", hint="s2ictl builds list --all")

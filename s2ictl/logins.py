@@ -61,11 +61,16 @@ class _HelperAnswer(msgspec.Struct, frozen=True, rename="pascal"):
 RunHelper = Callable[[str, str], bytes | None]
 
 
-def find_login(host: str, *, environ: Mapping[str, str], home: Path, run: RunHelper | None = None) -> Login | None:
-    """Find the login for a registry; the first place that knows this host and port decides."""
+def find_login(
+    host: str, *, environ: Mapping[str, str], home: Path, only: Path | None = None, run: RunHelper | None = None
+) -> Login | None:
+    """Find the login for a registry; the first place that knows this host and port decides.
+
+    A file that the user named is the `only` place.
+    """
     wanted = normal_host(host)
     ask = run or (lambda helper, key: run_helper(helper, key, environ=environ))
-    for origin, content in _places(environ, home):
+    for origin, content in _named(only) if only else _places(environ, home):
         login = _in_file(wanted, _decode(content, _File, origin), origin, ask)
         if login is not None:
             return login
@@ -147,6 +152,10 @@ def _places(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, bytes
         content = _content(path)
         if content is not None:
             yield str(path), content
+
+
+def _named(path: Path) -> Iterator[tuple[str, bytes]]:
+    yield str(path), _content(path, required="--dockercfg-path") or b"{}"
 
 
 def _content(path: Path, *, required: str = "") -> bytes | None:

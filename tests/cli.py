@@ -28,7 +28,7 @@ class Shell:
     home: Path
     environ: Mapping[str, str]
 
-    def run(self, *arguments: str, stdin: str = "", words: Sequence[Word] = WORDS) -> Ran:
+    def run(self, *arguments: str, stdin: str | bytes = "", words: Sequence[Word] = WORDS) -> Ran:
         stdout, stderr = io.StringIO(), io.StringIO()
         status = main(
             World(
@@ -36,7 +36,7 @@ class Shell:
                 environ=self.environ,
                 cwd=self.cwd,
                 home=self.home,
-                stdin=io.StringIO(stdin),
+                stdin=io.TextIOWrapper(io.BytesIO(stdin.encode() if isinstance(stdin, str) else stdin)),
                 stdout=stdout,
                 stderr=stderr,
             ),

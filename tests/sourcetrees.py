@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 from s2ictl.events import Event, Notice
 from s2ictl.models import Login, Tree
@@ -34,17 +35,24 @@ class Bench:
         ref: str = "",
         context_dir: str = "",
         copy: bool = False,
+        submodules: bool = True,
+        lfs: bool = False,
         options: FetchOptions | None = None,
         find_login: Callable[[str], Login | None] = lambda _: None,
         environ: Mapping[str, str] = os.environ,
+        stdin: BinaryIO | None = None,
     ) -> Tree:
+        source = parse_source(
+            text, ref=ref, context_dir=context_dir, copy=copy, submodules=submodules, lfs=lfs, cwd=self.root
+        )
         fetched = fetch(
-            parse_source(text, ref=ref, context_dir=context_dir, copy=copy, cwd=self.root),
+            source,
             cache=self.root / "cache",
             environ={name: value for name, value in environ.items() if not name.lower().endswith("_proxy")},
             emit=self.events.append,
             options=options or FetchOptions(),
             find_login=find_login,
+            stdin=stdin,
             wait=self._wait,
         )
         return self.open.enter_context(fetched)
@@ -75,7 +83,7 @@ def on_disk(directory: Path) -> dict[str, Content]:
     found: dict[str, Content] = {}
     for path in directory.rglob("*"):
         name = str(path.relative_to(directory))
-        if name.split("/")[0] != ".git":
+        if ".git" not in name.split("/"):
             found[name] = _content(path)
     return found
 

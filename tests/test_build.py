@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from s2ictl.assemblies import METADATA, environment_of, parse_environment
-from s2ictl.build import DONE, Workshop, build, build_builder
-from s2ictl.builders import Folder
-from s2ictl.engines import Engine
+from s2ictl.assemblies import METADATA
+from s2ictl.build import DONE, Prepared, build_builder, prepare
+from s2ictl.builders import MADE_OF, Folder, fingerprint
 from s2ictl.errors import (
     AssembleFailed,
     InvalidUsage,
@@ -24,78 +20,12 @@ from s2ictl.errors import (
     Refused,
     Unreachable,
 )
-from s2ictl.events import Emit, Event, Notice, StepFinished
+from s2ictl.events import Notice, StepFinished
 from s2ictl.labels import canonical, read_metadata
-from s2ictl.models import BuildRequest, Commit, Image, ImageFacts, Member, Reference, Secret, Source, Tree
+from s2ictl.models import Image, ImageFacts, PullPolicy, Reference, Secret
 from tests.fakes.engine import FakeEngine, Script, Uploaded, committed
 from tests.test_builders import folder
-
-BUILDER = ImageFacts(
-    id="sha256:builder",
-    digest="sha256:" + "b" * 64,
-    labels={"io.openshift.s2i.scripts-url": "image:///usr/libexec/s2i"},
-    env=("PATH=/bin", "MODE=image"),
-    user="1001",
-    workdir="/opt/app",
-    entrypoint=("/entry",),
-    exposed=("8080/tcp",),
-)
-COMMIT = Commit(
-    id="c" * 40, ref="main", author="A <a@b.c>", date="Mon Jan 1", message="Say more " * 12 + "\n\nbody", epoch=1
-)
-TAG = Reference.parse("registry.example.com/team/app:1")
-REQUEST = BuildRequest(source=Source(kind="directory", location="/src"), builder="b:1", names=(TAG,))
-
-
-def tree(files: dict[str, bytes], commit: Commit | None = None) -> Tree:
-    def members() -> Iterator[tuple[Member, Callable[[int], bytes]]]:
-        for path, content in sorted(files.items()):
-            yield Member(path=path, kind="file", mode=0o644, size=len(content)), io.BytesIO(content).read
-
-    paths = tuple(sorted(files))
-    return Tree(location="/src", context_dir="", commit=commit, paths=paths, read=files.__getitem__, members=members)
-
-
-@dataclass(slots=True)
-class Bench:
-    """A workshop in which everything can be looked at afterwards."""
-
-    engine: FakeEngine = field(default_factory=FakeEngine)
-    tree: Tree = field(default_factory=lambda: tree({"app.py": b"x"}))
-    folders: tuple[Folder, ...] = ()
-    events: list[Event] = field(default_factory=list)
-    made: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.engine.images["b:1"] = BUILDER
-        self.script(Script(text=""))
-
-    def script(self, assemble: Script) -> None:
-        path = "/usr/libexec/s2i"
-        self.engine.programs[BUILDER.id] = {f"{path}/assemble": assemble, f"{path}/run": Script(text="")}
-
-    def build(self, request: BuildRequest = REQUEST, engine: Engine | None = None) -> Image:
-        return build(request, self.workshop(engine), emit=self.events.append)
-
-    def workshop(self, engine: Engine | None = None) -> Workshop:
-        return Workshop(
-            engine=engine or self.engine,
-            fetch=lambda *_: nullcontext(self.tree),
-            find_login=lambda _: None,
-            folders=self.folders,
-            root_filesystem=self.root_filesystem,
-        )
-
-    def root_filesystem(self, suite: str, emit: Emit) -> AbstractContextManager[Iterator[bytes]]:
-        @contextmanager
-        def making() -> Iterator[Iterator[bytes]]:
-            self.made.append(suite)
-            yield iter((b"tar",))
-
-        return making()
-
-    def notices(self) -> list[str]:
-        return [event.text for event in self.events if isinstance(event, Notice)]
+from tests.workbench import BUILDER, COMMIT, JAR, PLAIN, REQUEST, TAG, Bench, tree
 
 
 def test_the_story_ends_with_an_image_and_its_last_word_says_so() -> None:
@@ -121,6 +51,33 @@ def test_a_refused_push_is_said_and_the_build_is_not_called_good() -> None:
     with pytest.raises(PushUnauthorized):
         bench.build(replace(REQUEST, push=True))
     assert DONE not in bench.notices()
+
+
+def test_what_is_prepared_is_what_would_be_performed_and_nothing_runs() -> None:
+    bench = Bench(tree=tree({"app.py": b"x"}, COMMIT))
+    with prepare(REQUEST, bench.workshop(), emit=bench.events.append) as prepared:
+        assert prepared == Prepared(assembly=PLAIN, builder="b:1", commit="c" * 40)
+    assert bench.engine.assembled == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"incremental": True, "runtime_image": "r:1"}, "--incremental and --runtime-image exclude each other"),
+        ({"runtime_artifacts": (JAR,)}, "--runtime-artifact says nothing without --runtime-image"),
+        (
+            {"names": (TAG.at("sha256:" + "a" * 64),)},
+            "a digest cannot be chosen: it follows from the content",
+        ),
+        ({"destination": "relative"}, "'relative' is not the path of a directory in an image"),
+        ({"destination": "/a/../b"}, "'/a/../b' is not the path of a directory in an image"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_work(changes: dict[str, object], message: str) -> None:
+    bench = Bench()
+    with pytest.raises(InvalidUsage) as refused:
+        bench.build(replace(REQUEST, **changes))  # type: ignore[arg-type]
+    assert (refused.value.message, bench.events) == (message, [])
 
 
 # ------------------------------------------------------------------------------------------------------ the upload
@@ -197,6 +154,7 @@ def test_the_image_is_configured_as_its_builder_but_for_command_environment_and_
             "org.opencontainers.image.base.name": "docker.io/library/b:1",
             "org.opencontainers.image.base.digest": "sha256:" + "b" * 64,
             "team": "a",
+            "io.s2ictl.build": '{"env":["MODE"],"labels":["team"],"description":"A shop"}',
         },
     )
 
@@ -250,18 +208,21 @@ def test_a_label_names_an_image_in_full(written: str, name: str) -> None:
     assert canonical(written) == name
 
 
-def test_a_bad_line_of_an_environment_file_is_left_out_and_named(events: list[Event], emit: Emit) -> None:
-    text = '\n# c\nA = "1" \nexport B=2\nC\nD=\n'
-    assert list(parse_environment(text, "env", emit)) == [("A", '"1"'), ("D", "")]
-    assert [event.text for event in events if isinstance(event, Notice)] == [
-        "env:4 is not NAME=VALUE and is left out",
-        "env:5 is not NAME=VALUE and is left out",
-    ]
-
-
-def test_the_user_s_word_beats_the_source_s(emit: Emit) -> None:
-    source = tree({".s2i/environment": b"A=source\nB=source"})
-    assert environment_of(replace(REQUEST, env=(("A", "user"),)), source, emit) == {"A": "user", "B": "source"}
+def test_what_an_image_below_says_of_its_own_making_is_not_said_of_the_result() -> None:
+    bench = Bench()
+    own = {
+        "io.openshift.s2i.build.commit.id": "d" * 40,
+        "io.s2ictl.build": '{"ref":"dev"}',
+        "org.opencontainers.image.version": "13",
+    }
+    bench.engine.images["b:1"] = replace(BUILDER, labels={**BUILDER.labels, **own})
+    bench.build()
+    labels = bench.engine.images[str(TAG)].labels
+    assert {name: labels[name] for name in own} == {
+        "io.openshift.s2i.build.commit.id": "",
+        "io.s2ictl.build": "{}",
+        "org.opencontainers.image.version": "",
+    }
 
 
 # ----------------------------------------------------------------------------------------------------- the builder
@@ -286,7 +247,7 @@ def test_the_result_may_not_replace_its_builder() -> None:
 
 def test_the_result_may_not_replace_one_of_our_own_builders_either(python: Folder) -> None:
     bench = Bench(folders=(python,))
-    bench.engine.images["s2ictl/python:1"] = BUILDER
+    bench.engine.images["s2ictl/python:1"] = replace(BUILDER, labels={**BUILDER.labels, MADE_OF: fingerprint(python)})
     with pytest.raises(Refused, match="its own builder s2ictl/python:1"):
         bench.build(replace(REQUEST, builder="", names=(Reference.parse("s2ictl/python:1"),)))
     assert bench.engine.assembled == []
@@ -377,5 +338,46 @@ def test_a_detected_builder_that_is_not_here_is_built_on_the_spot(python: Folder
 
 def test_one_of_our_builders_is_named_by_its_name_alone(python: Folder) -> None:
     bench = Bench(folders=(python,))
-    bench.engine.images["s2ictl/python:1"] = BUILDER
+    bench.engine.images["s2ictl/python:1"] = replace(BUILDER, labels={**BUILDER.labels, MADE_OF: fingerprint(python)})
     assert bench.build(replace(REQUEST, builder="python")).builder == "s2ictl/python:1"
+
+
+def test_one_of_our_builders_is_made_anew_when_its_folder_is_another(python: Folder) -> None:
+    bench = Bench(folders=(python,))
+    bench.engine.images["s2ictl/python:1"] = replace(BUILDER, labels={MADE_OF: "older"})
+    bench.engine.images["debian:trixie-slim"] = ImageFacts(id="sha256:debian")
+    with pytest.raises(PullBuilderImageFailed, match="has no /usr/libexec/s2i/assemble"):  # the fake installs nothing
+        bench.build(replace(REQUEST, builder="python"))
+    assert bench.engine.images["s2ictl/python:1"].labels[MADE_OF] == fingerprint(python)
+    assert bench.notices()[0] == "s2ictl/python:1 was made of another version of its folder: it is built now, once"
+
+
+def test_one_of_our_builders_in_full_or_of_another_version_is_never_pulled(python: Folder) -> None:
+    bench = Bench(folders=(python,))
+    bench.engine.images["s2ictl/python:1"] = replace(BUILDER, labels={**BUILDER.labels, MADE_OF: fingerprint(python)})
+    bench.engine.registry["docker.io/s2ictl/python:0"] = BUILDER
+    assert bench.build(replace(REQUEST, builder="docker.io/s2ictl/python:1")).builder == "s2ictl/python:1"
+    with pytest.raises(PullBuilderImageFailed) as nowhere:
+        bench.build(replace(REQUEST, builder="docker.io/s2ictl/python:0"))
+    assert nowhere.value.detail == "looked in the engine"
+
+
+@pytest.mark.parametrize(("policy", "cached"), [("if-not-present", True), ("never", True), ("always", False)])
+def test_a_step_says_whether_the_builder_was_here_already(policy: PullPolicy, cached: bool) -> None:
+    bench = Bench()
+    bench.engine.registry["b:1"] = BUILDER
+    bench.build(replace(REQUEST, pull_policy=policy))
+    (chosen,) = (each for each in bench.events if isinstance(each, StepFinished) and each.name == "choose builder")
+    assert chosen.cached is cached
+
+
+def test_a_builder_that_speaks_as_in_the_old_days_is_understood_and_told(python: Folder) -> None:
+    bench = Bench()
+    env = ("STI_SCRIPTS_URL=image:///usr/libexec/s2i",)
+    bench.engine.images["b:1"] = replace(BUILDER, labels={"io.s2i.destination": "/opt/s2i"}, env=env)
+    bench.build()
+    assert bench.engine.assembled[0].leftovers == ("/opt/s2i/src", "/opt/s2i/artifacts")
+    assert bench.notices()[:2] == [
+        "b:1 says STI_SCRIPTS_URL, which has another name now: the label io.openshift.s2i.scripts-url",
+        "b:1 says io.s2i.destination, which has another name now: the label io.openshift.s2i.destination",
+    ]

@@ -1,14 +1,28 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import s2ictl
-from s2ictl.builders import Blueprint, Folder, Sign, detect, load, load_all, promised, shelf
-from s2ictl.errors import InvalidConfiguration, NothingDetected, PullBuilderImageFailed
-from s2ictl.models import Builder, ImageFacts, Reference
+from s2ictl.builders import (
+    Blueprint,
+    Folder,
+    Sign,
+    artifacts_of,
+    detect,
+    is_below,
+    load,
+    load_all,
+    outdated,
+    promised,
+    promised_runtime,
+    shelf,
+)
+from s2ictl.errors import InvalidConfiguration, InvalidUsage, NothingDetected, PullBuilderImageFailed
+from s2ictl.models import Builder, ImageFacts, Reference, RuntimeArtifact
 
 
 def folder(name: str, *files: str) -> Folder:
@@ -79,12 +93,9 @@ def test_an_unknown_key_is_named_with_its_place(tmp_path: Path) -> None:
 
 
 def test_a_builder_is_called_as_its_folder(tmp_path: Path) -> None:
-    directory = tmp_path / "other"
-    directory.mkdir()
-    text = (shelf(Path(s2ictl.__file__).parent) / "python" / "builder.yaml").read_text()
-    (directory / "builder.yaml").write_text(text)
+    shutil.copytree(shelf(Path(s2ictl.__file__).parent) / "python", tmp_path / "other")
     with pytest.raises(InvalidConfiguration, match="its folder 'other'"):
-        load(directory)
+        load_all(tmp_path)
 
 
 def test_the_labels_of_a_builder_are_its_promises() -> None:
@@ -139,3 +150,66 @@ def test_a_builder_of_onbuild_instructions_is_refused_with_the_way_to_build_it()
 
 def test_an_image_without_labels_promises_nothing() -> None:
     assert promised("debian", ImageFacts(id="1")).scripts == ""
+
+
+def test_a_destination_that_the_user_names_counts_more_and_is_typed_wrongly_by_him() -> None:
+    facts = ImageFacts(id="1", labels={**LABELS, "io.openshift.s2i.destination": "/label"})
+    assert promised("b:1", facts, destination="/named//").destination == "/named"
+    with pytest.raises(InvalidUsage):
+        promised("b:1", facts, destination="named")
+
+
+@pytest.mark.parametrize("path", ["/", "", "/a/../b", "/a b", "/a/./b", "/a$b", "/" + "a" * 1024])
+def test_a_destination_in_a_label_is_a_place_or_the_builder_is_broken(path: str) -> None:
+    labels = {**LABELS, "io.openshift.s2i.destination": path}
+    if not path:
+        assert promised("b:1", ImageFacts(id="1", labels=labels)).destination == "/tmp"
+        return
+    with pytest.raises(PullBuilderImageFailed, match="the label destination of b:1 is not an absolute path"):
+        promised("b:1", ImageFacts(id="1", labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "env", "destination"),
+    [
+        ({"io.kubesphere.s2i.destination": "/k"}, (), "/k"),
+        ({"io.kubespehre.s2i.destination": "/misspelt"}, (), "/misspelt"),
+        ({"io.s2i.destination": "/older"}, (), "/older"),
+        ({}, ("STI_LOCATION=/oldest",), "/oldest"),
+        ({"io.openshift.s2i.destination": "/new", "io.s2i.destination": "/older"}, ("STI_LOCATION=/oldest",), "/new"),
+    ],
+)
+def test_a_destination_has_many_spellings(labels: dict[str, str], env: tuple[str, ...], destination: str) -> None:
+    assert promised("b:1", ImageFacts(id="1", labels=labels, env=env)).destination == destination
+
+
+def test_words_of_the_old_days_are_named_where_they_count() -> None:
+    labels = {"io.s2i.scripts-url": "image:///s"}
+    assert list(outdated("b:1", ImageFacts(id="1", labels=labels, env=("STI_LOCATION=/l",)))) == [
+        "b:1 says io.s2i.scripts-url, which has another name now: the label io.openshift.s2i.scripts-url",
+        "b:1 says STI_LOCATION, which has another name now: the label io.openshift.s2i.destination",
+    ]
+    assert list(outdated("b:1", ImageFacts(id="1", labels=LABELS, env=("STI_SCRIPTS_URL=image:///s",)))) == []
+
+
+def test_a_runtime_image_promises_who_assembles_in_it_and_may_have_onbuild_instructions() -> None:
+    labels = {"io.openshift.s2i.assemble-user": "1", "io.openshift.s2i.assemble-runtime-user": "2"}
+    runtime = promised_runtime("r:1", ImageFacts(id="1", labels=labels, onbuild=("RUN x",)))
+    assert (runtime.scripts, runtime.destination, runtime.assemble_user) == ("", "/tmp", "2")
+
+
+def test_a_runtime_image_says_what_it_wants() -> None:
+    facts = ImageFacts(id="1", labels={"io.openshift.s2i.assemble-input-files": " /a ;/b/*.jar:lib/x; "})
+    assert artifacts_of("r:1", facts) == (
+        RuntimeArtifact(source="/a", target=""),
+        RuntimeArtifact(source="/b/*.jar", target="lib/x"),
+    )
+    assert artifacts_of("r:1", ImageFacts(id="1")) == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "directory", "below"),
+    [("/a/b", "/a", True), ("/a", "/a/", True), ("/a", "/", True), ("/ab", "/a", False), ("/a", "/a/b", False)],
+)
+def test_a_path_is_below_itself_and_what_it_lies_in(path: str, directory: str, below: bool) -> None:
+    assert is_below(path, directory) is below

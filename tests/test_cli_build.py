@@ -1,16 +1,23 @@
-"""`build` and `detect` as they are typed, as far as no engine is needed."""
+"""`build` as it is typed, as far as no engine is needed."""
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 from pathlib import Path
 
 import pytest
 
-from s2ictl.cli.workshop import package_sources
+from s2ictl.callbacks import check_url
+from s2ictl.cli.session import General, Session, Stopped, World
+from s2ictl.cli.telling import telling
+from s2ictl.cli.workshop import git_logins, package_sources
+from s2ictl.events import Emit
+from s2ictl.models import Login, Secret
 from tests.cli import Ran, Shell, shell
 from tests.fakes.apiserver import Said, answering
+from tests.fakes.receiver import receiving
 
 NOWHERE = "unix:///nonexistent/docker.sock"
 
@@ -77,7 +84,10 @@ def test_without_an_engine_the_build_says_what_to_do(typed: Shell) -> None:
 
 def test_a_variable_that_sounds_secret_is_pointed_out(typed: Shell) -> None:
     done = typed.run("build", ".", "b:1", "-e", "DB_PASSWORD=x", "--dry-run")
-    assert "DB_PASSWORD stays in the image, readable for everybody who has it; --build-env does not" in done.stderr
+    assert (
+        "DB_PASSWORD stays in the image, readable for everybody who has it; --secret and --build-env do not"
+        in done.stderr
+    )
 
 
 def test_the_user_s_mirrors_reach_assemble_and_are_not_shown(typed: Shell, tmp_path: Path) -> None:
@@ -93,21 +103,191 @@ def test_the_environment_file_is_read_and_the_flag_counts_more(typed: Shell) -> 
     assert [line for line in done.stdout.splitlines() if line.startswith("stays")] == ["stays     A", "stays     B"]
 
 
-def test_detect_says_which_builder_and_why(typed: Shell) -> None:
-    assert typed.run("detect").stdout == "python  (app.py: a Python application)\n"
-    answer = json.loads(typed.run("detect", ".", "-o", "json").stdout)
-    assert (answer["kind"], answer["builder"], answer["because"]) == (
-        "source",
-        "python",
-        "app.py: a Python application",
+# -------------------------------------------------------------------------------------------------- how it ends
+
+
+def test_a_build_that_fails_is_remembered_and_told_of(typed: Shell) -> None:
+    with receiving() as receiver:
+        done = typed.run("build", ".", "b:1", "r.io/team/app:1", "--callback-url", f"http://{receiver.host}/done")
+    (said,) = (json.loads(told.body) for told in receiver.told)
+    assert (done.status, said["success"], said["reason"], said["exit"]) == (10, False, "Unreachable", 10)
+    (record,) = json.loads(typed.run("builds", "list", "-o", "json").stdout)
+    found = {name: record[name] for name in ("app", "kind", "state", "source", "builder", "tags")}
+    assert found == {
+        "app": "app",
+        "kind": "build",
+        "state": "failed",
+        "source": ".",
+        "builder": "b:1",
+        "tags": ["r.io/team/app:1"],
+    }
+
+
+def test_a_login_in_the_address_is_shown_and_kept_nowhere(typed: Shell) -> None:
+    address = "https://somebody:canary@127.0.0.1:1/shop.git"
+    for words in (("--dry-run",), ("-vv",)):
+        done = typed.run("build", address, "b:1", "app:1", *words)
+        assert "canary" not in done.stdout + done.stderr
+    assert "https://127.0.0.1:1/shop.git" in typed.run("builds", "list", "-o", "json").stdout
+    kept = [path for path in typed.home.rglob("*") if path.is_file() and b"canary" in path.read_bytes()]
+    assert kept == []
+
+
+def test_a_dry_run_is_not_remembered(typed: Shell) -> None:
+    typed.run("build", ".", "b:1", "app:1", "--dry-run")
+    assert json.loads(typed.run("builds", "list", "-o", "json").stdout) == []
+
+
+def test_a_git_secret_is_asked_of_the_cluster_before_anything_is_built(tmp_path: Path) -> None:
+    secret = Said(body={"kind": "Secret", "metadata": {}, "type": "kubernetes.io/ssh-auth", "data": {}})
+    with answering(secret) as server:
+        (tmp_path / "kubeconfig").write_text(kubeconfig(server.url))
+        typed = shell(tmp_path, DOCKER_HOST=NOWHERE, KUBECONFIG=str(tmp_path / "kubeconfig"))
+        done = typed.run("build", "ssh://git.example.com/x", "b:1", "--git-secret", "prod/forge")
+    assert (done.status, done.stdout) == (4, "")
+    assert "the secret prod/forge has nothing at its key ssh-privatekey" in done.stderr
+
+
+# ------------------------------------------------------------------------------------------- the older tool's words
+
+OLDER = (  # every long option of the older tool's `build`, with a value where it takes one
+    "--allowed-uids=1-",
+    "--application-name=Shop",
+    "--as-dockerfile=Dockerfile",
+    "--assemble-runtime-user=1001",
+    "--assemble-user=1001",
+    "--callback-url=https://ci.example.com/done",
+    "--cap-drop=NET_RAW",
+    "--context-dir=app",
+    "--copy",
+    "--description=A shop",
+    "--destination=/opt/s2i",
+    "--dockercfg-path=config.json",
+    "--env=A=1",
+    "--environment-file=vars",
+    "--exclude=[.]log$",
+    "--ignore-submodules",
+    "--image-scripts-url=image:///usr/libexec/s2i",
+    "--incremental",
+    "--incremental=true",
+    "--incremental=false",
+    "--incremental-pull-policy=never",
+    "--inject=vars:/opt/vars;vars:/srv",
+    "--keep-symlinks",
+    "--location=/opt/s2i",
+    "--loglevel=5",
+    "--network=none",
+    "--add-host=db:192.0.2.7",
+    "--pull-policy=never",
+    "--quiet",
+    "--quiet=true",
+    "--ref=main",
+    "--rm",
+    "--rm=true",
+    "--run",
+    "--runtime-image=r:1",
+    "--runtime-image=r:1 --runtime-artifact=/opt/app:app;/opt/lib",
+    "--runtime-pull-policy=always",
+    "--save-temp-dir",
+    "--scripts=image:///usr/libexec/s2i",
+    "--scripts-url=https://example.com/scripts",
+    "--use-config",
+    "--volume=/srv:/data:ro",
+    "-a /opt/app:app --runtime-image=r:1",
+    "-c",
+    "-d /opt/s2i",
+    "-E vars",
+    "-e A=1",
+    "-i vars:/opt/vars",
+    "-l /opt/s2i",
+    "-p always",
+    "-q",
+    "-r main",
+    "-s image:///usr/libexec/s2i",
+    "-u 1000-1999",
+)
+
+
+@pytest.mark.parametrize("option", OLDER)
+def test_an_option_of_the_older_tool_is_taken(option: str, typed: Shell) -> None:
+    for name in ("vars", "config.json"):
+        (typed.cwd / name).write_text("")
+    words = option.split(" --") if " --" in option else [option]
+    spelled = [words[0], *(f"--{word}" for word in words[1:])]
+    typed_words = [part for word in spelled for part in (word.split(" ") if word[1] != "-" else [word])]
+    done = typed.run("build", ".", "b:1", "app:1", "--dry-run", *typed_words)
+    assert (done.status, "builder   b:1" in done.stdout) == (0, True), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--save-temp-dir", "--save-temp-dir is not needed: nothing is laid down on disk that could be kept"),
+        ("--use-config", "--use-config is not needed: flags are not stored"),
+        ("--keep-symlinks", "--keep-symlinks is not needed: links are always kept as links"),
+        ("--image-scripts-url=x", "--image-scripts-url is not needed: where scripts lie is read from the labels"),
+        ("--loglevel=5", "--loglevel is not needed: -v and -vv say more"),
+        ("--scripts=image:///x", "warning: --scripts is the older name of --scripts-url"),
+        ("--location=/x", "warning: --location is the older name of --destination"),
+    ],
+)
+def test_an_option_that_means_nothing_here_says_why(words: str, said: str, typed: Shell) -> None:
+    assert said in typed.run("build", ".", "b:1", "--dry-run", words).stderr
+
+
+def test_a_dry_run_shows_every_decision_and_no_value_that_could_be_a_secret(typed: Shell) -> None:
+    (typed.cwd / "token").write_text("canary")
+    words = (
+        *("-e", "A=canary", "--label", "L=1", "--build-env", "B=canary"),
+        *("--secret", "id=tok,src=token", "-i", "token:/opt/app"),
+        *("-s", "image:///x", "-d", "/opt/s2i", "--assemble-user", "1001", "-u", "1000-", "--exclude", "x$"),
+        *("--volume", "cache:/data", "--volume", "/srv:/srv:ro", "--network", "none", "--add-host", "db:192.0.2.7"),
+        *("--cap-drop", "cap_net_raw", "--memory", "64m", "--cpus", "0.5", "--timeout", "5m"),
+        *(
+            "--runtime-image",
+            "r:1",
+            "-a",
+            "/opt/app",
+            "-p",
+            "never",
+            "--callback-url",
+            "https://u:canary@ci/x",
+            "--run",
+        ),
     )
+    done = typed.run("build", ".", "b:1", "app:1", "--dry-run", *words)
+    assert (done.status, done.stdout) == (0, PLAN.format(here=typed.cwd))
+    assert "canary" not in done.stdout + done.stderr
 
 
-def test_detect_of_nothing_names_what_was_looked_for(typed: Shell) -> None:
-    (typed.cwd / "app.py").rename(typed.cwd / "notes.txt")
-    done = typed.run("detect")
-    assert (done.status, done.stdout) == (5, "")
-    assert "requirements.txt" in done.stderr
+PLAN = """\
+fetch     .
+leave out x$
+builder   b:1
+pull      never
+scripts   image:///x
+below     /opt/s2i
+as user   1001
+uids      1000-
+stays     A
+label     L
+hands on  B
+secret    tok
+inject    {here}/token to /opt/app
+volume    cache at /data
+volume    /srv at /srv, read only
+network   none
+host      db:192.0.2.7
+without   NET_RAW
+memory    67108864 bytes
+cpus      0.5
+timeout   300 s
+onto      r:1
+take      /opt/app to .
+tag       app:1
+tell      the --callback-url
+run       it
+"""
 
 
 # ------------------------------------------------------------------------------------------------------- s2i.yaml
@@ -132,6 +312,7 @@ def test_what_the_flags_do_not_say_stands_in_s2i_yaml(typed: Shell) -> None:
     assert lines_of(typed.run("build", "--deploy", "--dry-run")) == {
         "fetch": ". app",
         "builder": "b:1",
+        "named": "shop",
         "stays": "B",
         "push": "r.io/team/shop:latest",
         "deploy": "prod/deployment/shop",
@@ -226,5 +407,41 @@ def test_of_the_places_of_wheels_only_addresses_reach_assemble(links: str, passe
     assert found == {"PIP_NO_INDEX": "1", "PIP_DEFAULT_TIMEOUT": "9"} | ({"PIP_FIND_LINKS": passed} if passed else {})
 
 
-def test_a_source_that_is_not_there_is_exit_5(typed: Shell) -> None:
-    assert typed.run("detect", "./missing").status == 5
+def test_the_file_says_what_a_flag_would_say(typed: Shell) -> None:
+    said = "incremental: true, submodules: false, lfs: true"
+    (typed.cwd / "s2i.yaml").write_text(f"name: shop\nimage: shop:1\nbuild: {{builder: b:1, {said}}}\n")
+    assert lines_of(typed.run("build", "--dry-run"))["after"] == "shop:1"
+    (typed.cwd / "s2i.yaml").write_text(
+        "name: shop\nbuild: {builder: b:1, runtime-image: r:1, runtime-artifacts: [/opt/app]}\n"
+    )
+    assert lines_of(typed.run("build", "--dry-run"))["take"] == "/opt/app to ."
+    assert lines_of(typed.run("build", "--dry-run", "-a", "/srv:x"))["take"] == "/srv to x"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    streams = {name: io.StringIO() for name in ("stdin", "stdout", "stderr")}
+    return World(arguments=(), environ={"S2ICTL_GIT_TOKEN": "canary"}, cwd=tmp_path, home=tmp_path, **streams)
+
+
+def test_the_token_of_the_environment_is_for_a_host_that_the_user_typed(world: World) -> None:
+    login = Login(host="git.io", username="oauth2", password=Secret("canary"), origin="S2ICTL_GIT_TOKEN")
+    assert git_logins(world)("git.io") == login
+    assert git_logins(world, typed=False)("git.io") is None
+    assert git_logins(world, "me", Secret("p"), typed=False)("git.io") is not None
+
+
+@pytest.mark.parametrize(
+    ("stop", "reason", "status"),
+    [(KeyboardInterrupt(), "Interrupted", 130), (Stopped(), "Terminated", 143), (OSError(), "S2IError", 1)],
+)
+def test_whoever_waits_is_told_of_an_interrupted_build_too(
+    stop: BaseException, reason: str, status: int, world: World, emit: Emit
+) -> None:
+    session = Session(world=world, general=General(), emit=emit)
+    with receiving() as receiver:
+        callback = check_url(f"http://{receiver.host}/done", allow_http=False)
+        with pytest.raises(type(stop)), telling(callback, session, ca_bundle=None):
+            raise stop
+    (said,) = (json.loads(told.body) for told in receiver.told)
+    assert (said["success"], said["reason"], said["exit"]) == (False, reason, status)

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
-from s2ictl.builders import load_all, shelf
+from s2ictl import scaffold
+from s2ictl.build import Workshop, build_builder
+from s2ictl.builders import MADE_OF, Folder, fingerprint, load, load_all, shelf
+from s2ictl.cli.trials import Bench, all_tried
+from s2ictl.demo import Trial
+from s2ictl.errors import SampleFailed, Unreachable
+from s2ictl.events import Emit, Event, Notice
+from s2ictl.models import BuildRequest, Image, ImageFacts, Reference, Source, Tree
+from s2ictl.transport import Response
 from tests.cli import Ran, shell
+from tests.fakes.engine import FakeEngine, Script
 
 FOLDERS = load_all(shelf(Path(__file__).parent.parent / "s2ictl"))
 NAMES = [folder.name for folder in FOLDERS]
@@ -73,8 +86,8 @@ def test_all_means_every_builder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message", "hint"),
     [
-        (("build", "pyton"), "there is no builder 'pyton'", f"there are: {', '.join(NAMES)}"),
-        (("test", "pyton"), "there is no builder 'pyton'", f"there are: {', '.join(NAMES)}"),
+        (("build", "pyton"), "there is no builder 'pyton'", f"there are: {', '.join(NAMES)}; or the directory of one"),
+        (("test", "pyton"), "there is no builder 'pyton'", f"there are: {', '.join(NAMES)}; or the directory of one"),
         (("test",), "name the builders to test, or say --all", "s2ictl builders test --all"),
         (("test", "python", "--all"), "name the builders to test, or say --all", "s2ictl builders test --all"),
     ],
@@ -90,3 +103,260 @@ def test_without_an_engine_nothing_is_begun(tmp_path: Path, words: tuple[str, ..
     ran = run(tmp_path, *words)
     assert (ran.status, ran.stdout) == (10, "")
     assert ran.stderr.startswith("error: could not reach the container engine")
+
+
+# ------------------------------------------------------------------------------------------------------------ show
+
+
+def test_one_of_ours_is_shown_without_any_engine(tmp_path: Path) -> None:
+    ran = run(tmp_path, "builders", "show", "python")
+    lines = ran.stdout.splitlines()
+    assert (ran.status, ran.stderr) == (0, "")
+    assert lines[:4] == [
+        "builder       python 3.13",
+        "image         s2ictl/python:3.13",
+        "base          debian:trixie-slim",
+        "detects       uv.lock: dependencies locked by uv",
+    ]
+    assert "user          1001" in lines
+    assert "scripts       /usr/libexec/s2i" in lines
+    assert "ports         8080/tcp" in lines
+    assert "label         io.openshift.expose-services=8080:http" in lines
+
+
+def test_what_is_shown_as_json_is_the_folder_s_own_word(tmp_path: Path) -> None:
+    shown = json.loads(run(tmp_path, "builders", "show", "python", "-o", "json").stdout)
+    (plan,) = [folder.blueprint for folder in FOLDERS if folder.name == "python"]
+    assert shown == {
+        "name": "python",
+        "version": plan.version,
+        "image": f"s2ictl/python:{plan.version}",
+        "base": str(plan.base),
+        "detects": [{"file": sign.file, "means": sign.means} for sign in plan.detects],
+        "env": dict(plan.env),
+        "user": plan.user,
+        "assemble-user": "",
+        "workdir": plan.workdir,
+        "scripts": plan.scripts,
+        "destination": "/tmp",
+        "ports": [f"{plan.port}/tcp"],
+        "labels": dict(plan.labels),
+    }
+
+
+@pytest.mark.parametrize("word", ["show", "usage"])
+def test_of_an_image_the_engine_is_asked(word: str, tmp_path: Path) -> None:
+    ran = run(tmp_path, "builders", word, "registry.example.com/builder")
+    assert (ran.status, ran.stdout) == (10, "")
+    assert ran.stderr.startswith("error: could not reach the container engine")
+
+
+# ---------------------------------------------------------------------------------------------------------- create
+
+FILES = (
+    "README.md",
+    "builder.yaml",
+    "expect.yaml",
+    "install",
+    "s2i/bin/assemble",
+    "s2i/bin/run",
+    "s2i/bin/save-artifacts",
+    "s2i/bin/usage",
+    "sample/index.html",
+)
+
+
+def test_a_new_builder_is_a_folder_that_the_other_words_take(tmp_path: Path) -> None:
+    here = shell(tmp_path, **NO_ENGINE)
+    ran = here.run("builders", "create", "my-pages")
+    assert (ran.status, ran.stdout) == (0, "my-pages\n")
+    assert ran.stderr == "try it: s2ictl builders test my-pages\n"
+    folder = load(here.cwd / "my-pages")
+    assert (folder.name, str(folder.image)) == ("my-pages", "s2ictl/my-pages:1.0")
+    assert here.run("builders", "build", "my-pages", "--dry-run").stdout == "s2ictl/my-pages:1.0\n"
+    tested = here.run("builders", "test", "./my-pages", "--dry-run").stdout.splitlines()[1]
+    assert tested.split(maxsplit=3) == ["my-pages", "/", "200", "Hello from my-pages"]
+    assert here.run("builders", "show", "my-pages/").stdout.splitlines()[0] == "builder       my-pages 1.0"
+
+
+def test_its_scripts_can_be_run_and_name_the_builder_alone(tmp_path: Path) -> None:
+    scaffold.create("pages", tmp_path / "anywhere")
+    found = {
+        path.relative_to(tmp_path / "anywhere").as_posix(): path
+        for path in (tmp_path / "anywhere").rglob("*")
+        if path.is_file()
+    }
+    assert tuple(sorted(found)) == FILES
+    assert [name for name, path in found.items() if "example" in path.read_text()] == []
+    executable = {name for name, path in found.items() if os.access(path, os.X_OK)}
+    assert executable == {name for name in FILES if name == "install" or name.startswith("s2i/bin/")}
+
+
+def test_a_dry_run_names_the_files_and_writes_none(tmp_path: Path) -> None:
+    here = shell(tmp_path, **NO_ENGINE)
+    ran = here.run("builders", "create", "pages", "there", "--dry-run", "-o", "json")
+    assert json.loads(ran.stdout) == {"builder": "pages", "directory": "there", "files": list(FILES), "dry-run": True}
+    assert list(here.cwd.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "full directory", "link"])
+def test_what_is_there_already_stays(kind: str, tmp_path: Path) -> None:
+    here = shell(tmp_path, **NO_ENGINE)
+    place = here.cwd / "pages"
+    match kind:
+        case "file":
+            place.write_text("mine")
+        case "link":
+            place.symlink_to(tmp_path)
+        case _:
+            place.mkdir()
+            (place / "mine").touch()
+    ran = here.run("builders", "create", "pages")
+    assert (ran.status, ran.stdout) == (13, "")
+    assert "is there already, and not empty (Conflict)" in ran.stderr
+    assert [path.name for path in here.cwd.iterdir()] == ["pages"]
+
+
+def test_an_empty_directory_is_filled(tmp_path: Path) -> None:
+    here = shell(tmp_path, **NO_ENGINE)
+    (here.cwd / "some").mkdir()
+    assert here.run("builders", "create", "pages", "some").status == 0
+    assert load(here.cwd / "some").name == "pages"
+    assert [path.name for path in here.cwd.iterdir()] == ["some"]
+
+
+@pytest.mark.parametrize("name", ["Pages", "a b", "-x", "a_b", "../x", "", "a" * 64, "python"])
+def test_a_name_that_can_be_no_image_s_or_is_one_of_ours_is_refused(name: str, tmp_path: Path) -> None:
+    here = shell(tmp_path, **NO_ENGINE)
+    ran = here.run("builders", "create", "--", name)
+    assert (ran.status, ran.stdout, list(here.cwd.iterdir())) == (2, "", [])
+
+
+def test_a_folder_that_lacks_a_script_is_named_with_it(tmp_path: Path) -> None:
+    here = shell(tmp_path, **NO_ENGINE)
+    here.run("builders", "create", "pages")
+    (here.cwd / "pages" / "s2i" / "bin" / "run").unlink()
+    ran = here.run("builders", "build", "pages")
+    assert (ran.status, ran.stdout) == (3, "")
+    assert "s2i/bin/run: a builder needs this file" in ran.stderr
+
+
+# ------------------------------------------------------------------------------------------------------------ test
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Folder:
+    scaffold.create("pages", tmp_path / "pages")
+    return load(tmp_path / "pages")
+
+
+def test_the_fingerprint_of_a_folder_is_of_what_its_image_is_made_of(pages: Folder, tmp_path: Path) -> None:
+    before = fingerprint(pages)
+    (pages.path / "sample" / "index.html").write_text("another")
+    shutil.copytree(pages.path, tmp_path / "copy")
+    assert fingerprint(load(tmp_path / "copy")) == before
+    (pages.path / "s2i" / "bin" / "run").write_text("#!/bin/sh\n")
+    assert fingerprint(load(pages.path)) != before
+    yaml = tmp_path / "copy" / "builder.yaml"
+    yaml.write_text(yaml.read_text().replace("8080", "8081"))
+    assert fingerprint(load(tmp_path / "copy")) != before
+
+
+def workshop(engine: FakeEngine) -> Workshop:
+    @contextmanager
+    def fetch(source: Source, emit: Emit) -> Iterator[Tree]:
+        yield Tree(location="", context_dir="", commit=None, paths=(), read=lambda _: b"", members=lambda: iter(()))
+
+    return Workshop(
+        engine=engine,
+        fetch=fetch,
+        find_login=lambda _: None,
+        folders=(),
+        root_filesystem=lambda _, __: nullcontext(iter(())),
+        download=lambda _, __: None,
+    )
+
+
+def tried(pages: Folder, made_of: str, *, rebuild: bool) -> tuple[list[str], list[str]]:
+    """What is said and what is assembled when a builder is tried whose image is here."""
+    scripts = {f"/usr/libexec/s2i/{name}": Script(text="") for name in ("assemble", "run", "usage")}
+    engine = FakeEngine()
+    engine.images["debian:trixie-slim"] = ImageFacts(id="sha256:debian")
+    labels = {**pages.blueprint.labels, MADE_OF: made_of}
+    engine.images["s2ictl/pages:1.0"] = ImageFacts(id="sha256:pages", labels=labels, created="2026-01-02T03:04:05Z")
+    engine.programs.update({"sha256:pages": scripts})
+    said: list[Event] = []
+
+    def emit(event: Event) -> None:
+        said.append(event)
+        made = engine.images["s2ictl/pages:1.0"].id
+        engine.programs.setdefault(made, scripts)
+
+    bench = Bench(
+        request=BuildRequest(source=Source(kind="directory", location=""), builder="", names=()),
+        workshop=workshop(engine),
+        runner=engine,
+        get=lambda _: Response(status=200, headers={}, body=b"Hello from pages"),
+        emit=emit,
+    )
+    assert bench.try_as_it_is_now(pages, rebuild=rebuild).answer == "Hello from pages"
+    notices = [event.text for event in said if isinstance(event, Notice)]
+    return notices, [assembly.image for assembly in engine.assembled]
+
+
+def test_a_builder_is_tried_by_its_image_when_that_is_of_its_folder_and_it_is_said(pages: Folder) -> None:
+    notices, assembled = tried(pages, fingerprint(pages), rebuild=False)
+    assert notices[0] == "s2ictl/pages:1.0 is here already, of 2026-01-02T03:04:05Z and of this very folder"
+    assert assembled == ["s2ictl/pages:1.0"]
+
+
+@pytest.mark.parametrize(
+    ("made_of", "rebuild", "why"), [("sha256:other", False, "its folder is another now"), ("", True, "--rebuild")]
+)
+def test_a_builder_whose_folder_has_changed_is_made_anew(made_of: str, rebuild: bool, why: str, pages: Folder) -> None:
+    notices, assembled = tried(pages, made_of or fingerprint(pages), rebuild=rebuild)
+    assert notices[:2] == [
+        f"s2ictl/pages:1.0 of 2026-01-02T03:04:05Z is made anew: {why}",
+        "the base debian:trixie-slim is here already",
+    ]
+    assert assembled == ["debian:trixie-slim", "s2ictl/pages:1.0"]
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("images", "the base debian:trixie-slim is here already"),
+        ("registry", "the base debian:trixie-slim was pulled"),
+    ],
+)
+def test_it_is_said_where_the_base_of_a_builder_came_from(
+    place: str, said: str, pages: Folder, emit: Emit, events: list[Event]
+) -> None:
+    engine = FakeEngine()
+    getattr(engine, place)["debian:trixie-slim"] = ImageFacts(id="sha256:debian")
+    request = BuildRequest(source=Source(kind="directory", location=""), builder="", names=())
+    build_builder(pages, request, workshop(engine), emit=emit)
+    assert [event.text for event in events if isinstance(event, Notice)] == [said]
+
+
+def failing(folder: Folder) -> Trial:
+    if folder.name != "good":
+        raise Unreachable(f"no {folder.name}")
+    image = Image(names=(Reference.parse("x:1"),), id="sha256:1")
+    return Trial(builder="good", image=image, answer="hi", seconds=1.0, steps=())
+
+
+def test_of_several_builders_each_is_tried_and_those_that_failed_are_named(
+    tmp_path: Path, emit: Emit, events: list[Event]
+) -> None:
+    names = ("bad", "good", "worse")
+    for name in names:
+        scaffold.create(name, tmp_path / name)
+    folders = load_all(tmp_path)
+    with pytest.raises(SampleFailed, match="2 of 3 builders failed: bad, worse") as failed:
+        all_tried(folders, failing, emit)
+    assert failed.value.detail == "bad: no bad\nworse: no worse"
+    assert [event.text for event in events if isinstance(event, Notice)] == ["bad: no bad", "worse: no worse"]
+    assert [trial.answer for trial in all_tried(folders[1:2], failing, emit)] == ["hi"]
+    with pytest.raises(Unreachable):
+        all_tried(folders[:1], failing, emit)

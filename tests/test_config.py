@@ -17,6 +17,7 @@ from s2ictl.models import (
     ForgeConfig,
     ReadinessConfig,
     Reference,
+    RuntimeArtifact,
     WebhookConfig,
 )
 
@@ -69,6 +70,20 @@ def test_what_stands_beside_apps_is_each_apps_that_does_not_say_its_own() -> Non
     )
     back = AppConfig(name="back", source="https://git.example.com/b.git", webhook=webhook)
     assert config.parse(text, "s2i.yaml") == Config(name="both", apps=(front, back))
+
+
+def test_what_a_build_is_made_of_may_stand_in_the_file() -> None:
+    text = (
+        "name: shop\nbuild: {submodules: false, lfs: true, incremental: true, "
+        "runtime-image: r, runtime-artifacts: [/a:b, /c]}\n"
+    )
+    assert config.parse(text, "s2i.yaml").apps[0].build == BuildConfig(
+        submodules=False,
+        lfs=True,
+        incremental=True,
+        runtime_image="r",
+        runtime_artifacts=(RuntimeArtifact(source="/a", target="b"), RuntimeArtifact(source="/c", target="")),
+    )
 
 
 def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:

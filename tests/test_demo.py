@@ -11,8 +11,9 @@ import pytest
 
 from s2ictl.builders import Folder, load_all, shelf
 from s2ictl.demo import Expectation, ask, expectation_of, try_sample
+from s2ictl.engines import Running
 from s2ictl.errors import AssembleFailed, InvalidConfiguration, SampleFailed, Unreachable
-from s2ictl.events import Emit, Event, StepFinished, StepStarted, step
+from s2ictl.events import Emit, Event, Line, StepFinished, StepStarted, step
 from s2ictl.models import BuildRequest, Image, Reference, Secret, Source
 from s2ictl.transport import Response
 
@@ -41,12 +42,14 @@ class Machine:
     asked: list[str] = field(default_factory=list)
 
     @contextmanager
-    def run(
-        self, image: str, *, ports: tuple[int, ...], env: Mapping[str, str], owner: str
-    ) -> Iterator[Mapping[int, int]]:
+    def run(self, image: str, *, ports: tuple[int, ...], env: Mapping[str, str], owner: str) -> Iterator[Running]:
         self.running.append(image)
+
+        def follow(emit: Emit, *, wait: bool = True) -> None:
+            emit(Line(text="no such module: shop"))
+
         try:
-            yield {port: 40000 + port for port in ports}
+            yield Running(ports={port: 40000 + port for port in ports}, follow=follow)
         finally:
             self.running.remove(image)
 
@@ -96,6 +99,14 @@ def test_no_container_is_left_when_the_answer_is_wrong(emit: Emit, tmp_path: Pat
     with pytest.raises(SampleFailed):
         try_sample(folder, REQUEST, build=builds, runner=machine, get=machine.get, emit=emit)
     assert machine.running == []
+
+
+def test_beside_a_wrong_answer_stands_what_the_sample_said_last(emit: Emit, tmp_path: Path) -> None:
+    folder = promising(tmp_path, "{path: /, status: 200, contains: Hello, within: 0}")
+    machine = Machine([replace(GREETING, status=500)])
+    with pytest.raises(SampleFailed) as failure:
+        try_sample(folder, REQUEST, build=builds, runner=machine, get=machine.get, emit=emit)
+    assert failure.value.detail.splitlines()[-1] == "no such module: shop"
 
 
 def test_nothing_is_run_when_the_build_fails(emit: Emit) -> None:

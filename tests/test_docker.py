@@ -7,7 +7,7 @@ import inspect
 import docker.errors
 import pytest
 
-from s2ictl.engines.docker import door, translated
+from s2ictl.engines.connection import door, translated
 from s2ictl.errors import (
     CommitContainerFailed,
     LimitReached,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from s2ictl.engines import dockerapi
 from s2ictl.events import Emit, Event, Progress
-from s2ictl.models import IDENTITY_USER, ImageFacts, Login, Secret
+from s2ictl.models import IDENTITY_USER, BuildSecret, Confinement, ImageFacts, Login, Secret, Volume
 from tests.fakes.engine_contract import CONFIG, assembly
 
 BASE = ImageFacts(id="sha256:base", user="user")
@@ -40,8 +41,70 @@ def test_the_container_gains_no_privilege() -> None:
             "SecurityOpt": ["no-new-privileges"],
             "PidsLimit": 4096,
             "LogConfig": {"Type": "none"},
+            "Mounts": [],
         },
+        "StopTimeout": 1,
     }
+
+
+def test_what_a_container_is_given_stands_beside_what_holds_it_in() -> None:
+    given = Confinement(
+        volumes=(
+            Volume(source="/srv/cache", target="/cache", read_only=True),
+            Volume(source="maven", target="/root/.m2"),
+        ),
+        network="builds",
+        hosts=("git.example.com:10.0.0.7",),
+        cap_drop=("chown", "CAP_KILL"),
+        memory=64 << 20,
+        cpus=1.5,
+    )
+    document = dockerapi.host_document(given)
+    assert document == {
+        "CapDrop": ["ALL"],
+        "CapAdd": ["DAC_OVERRIDE", "FOWNER", "FSETID", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT"],
+        "SecurityOpt": ["no-new-privileges"],
+        "PidsLimit": 4096,
+        "LogConfig": {"Type": "none"},
+        "Mounts": [
+            {"Type": "bind", "Source": "/srv/cache", "Target": "/cache", "ReadOnly": True},
+            {"Type": "volume", "Source": "maven", "Target": "/root/.m2", "ReadOnly": False},
+        ],
+        "NetworkMode": "builds",
+        "ExtraHosts": ["git.example.com:10.0.0.7"],
+        "Memory": 64 << 20,
+        "MemorySwap": 64 << 20,
+        "NanoCpus": 1_500_000_000,
+    }
+
+
+def test_secrets_have_a_volume_without_a_name_that_is_none_of_the_image_s() -> None:
+    secret = BuildSecret(id="token", content=Secret("x"))
+    document: Any = dockerapi.container_document(assembly(BASE, secrets=(secret,)), ("/a",))
+    assert document["HostConfig"]["Mounts"] == [
+        {"Type": "volume", "Target": "/run/secrets", "VolumeOptions": {"NoCopy": True}}
+    ]
+    assert "Volumes" not in document
+
+
+@pytest.mark.parametrize(
+    ("info", "given", "lacking"),
+    [
+        ({"MemoryLimit": False}, Confinement(memory=1), "--memory: its kernel or cgroup has no memory limit"),
+        ({"CpuCfsQuota": False}, Confinement(cpus=1), "--cpus: its kernel or cgroup has no CPU quota"),
+        ({"CPUCfsQuota": False}, Confinement(cpus=1), "--cpus: its kernel or cgroup has no CPU quota"),
+        ({"MemoryLimit": False, "CpuCfsQuota": False}, Confinement(), ""),
+        ({"MemoryLimit": True}, Confinement(memory=1), ""),
+    ],
+)
+def test_a_limit_that_the_engine_cannot_set_is_known_by_its_own_word(
+    info: dict[str, bool], given: Confinement, lacking: str
+) -> None:
+    assert dockerapi.unsettable(info, given) == lacking
+
+
+def test_a_moment_is_told_by_the_engine_s_own_clock() -> None:
+    assert dockerapi.moment_after("2026-11-21T14:44:00.123456789Z") == "1795272242"
 
 
 def test_the_commit_says_all_that_the_image_is_to_say() -> None:

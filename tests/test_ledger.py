@@ -13,12 +13,15 @@ from pathlib import Path
 import pytest
 
 from s2ictl import ledger as ledgers
-from s2ictl.errors import InvalidConfiguration, LimitReached, RecordNotFound, Unreachable
-from s2ictl.ledger import Ledger, open_ledger
+from s2ictl import ledgerfile
+from s2ictl.errors import InvalidConfiguration, InvalidUsage, LimitReached, RecordNotFound, Unreachable
+from s2ictl.ledger import KEPT_BY_HAND, KEPT_SECONDS, Ledger, log_file, new_id, open_ledger
 from s2ictl.models import Entry, HookEvent, Outcome, Receipt
 from tests.fakes.deliveries import NOTHING, A, B, C
 
 MAIN = "refs/heads/main"
+HOUR = 3600.0
+VERSION_1 = Path(__file__).parent / "fakes/recorded/ledger-1.sql"
 
 
 @pytest.fixture
@@ -129,7 +132,7 @@ def test_what_a_job_came_to_is_kept(ledger: Ledger) -> None:
     ledger.succeed(claimed.id, Outcome(digest="sha256:1", address="http://a/"))
     kept = ledger.entry(claimed.id)
     expected = replace(
-        claimed, state="succeeded", digest="sha256:1", address="http://a/", attempts=1, finished=kept.finished
+        claimed, state="succeeded", digest="sha256:1", address="http://a/", finished=kept.finished, owner=""
     )
     assert kept == expected
     assert kept.finished > kept.started > kept.arrived > 0
@@ -198,7 +201,7 @@ def test_a_full_queue_takes_nothing_and_keeps_what_it_has(ledger: Ledger) -> Non
     ledger.connection.execute("BEGIN")
     ledger.connection.executemany(
         'INSERT INTO entries (id, delivery, hook, app, kind, ref, "commit", state, arrived)'
-        " VALUES (?, '', '', ?, 'build', '', '', 'queued', 0)",
+        " VALUES (?, '', 'shop', ?, 'build', '', '', 'queued', 0)",
         [(str(number), str(number)) for number in range(ledgers.MAX_QUEUED)],
     )
     ledger.connection.execute("COMMIT")
@@ -207,9 +210,145 @@ def test_a_full_queue_takes_nothing_and_keeps_what_it_has(ledger: Ledger) -> Non
     assert ledger.connection.execute("SELECT count(*) FROM deliveries").fetchone()[0] == 0
 
 
-def test_an_unknown_build_is_not_found(ledger: Ledger) -> None:
-    with pytest.raises(RecordNotFound, match="no build 'nonsense'"):
-        ledger.entry("nonsense")
+@pytest.mark.parametrize("text", ["nonsense", "%", "_", "*", "last"])
+def test_an_unknown_build_is_not_found(ledger: Ledger, text: str) -> None:
+    with pytest.raises(RecordNotFound, match="no build '"):
+        ledger.entry(text)
+    with pytest.raises(RecordNotFound, match="no build '"):
+        ledger.find(text)
+
+
+def test_the_beginning_of_an_id_is_enough_where_it_is_the_only_one(ledger: Ledger) -> None:
+    for identity in ("aa1000000000", "aa2000000000"):
+        _begin(ledger, identity)
+    assert [ledger.find(text).id for text in ("aa1", "aa2000000000", "last")] == [
+        *("aa1000000000", "aa2000000000", "aa2000000000"),
+    ]
+    with pytest.raises(InvalidUsage, match="'aa' begins the id of several builds") as caught:
+        ledger.find("aa")
+    assert caught.value.hint == "aa2000000000 or aa1000000000"
+
+
+# ----------------------------------------------------------------------------------------------------------- by hand
+
+
+def _begin(ledger: Ledger, identity: str = "", *, app: str = "shop") -> str:
+    identity = identity or new_id()
+    ledger.begin(
+        identity, kind="build", app=app, source="/src/shop", builder="python", tags=("shop:1", "shop:2"), owner="me/1"
+    )
+    return identity
+
+
+def test_what_is_typed_by_hand_is_an_entry_without_a_hook(ledger: Ledger) -> None:
+    identity = _begin(ledger)
+    assert ledger.entries(limit=9) == (
+        Entry(
+            id=identity,
+            delivery="",
+            hook="",
+            app="shop",
+            kind="build",
+            ref="",
+            commit="",
+            state="running",
+            attempts=1,
+            arrived=1.0,
+            started=1.0,
+            owner="me/1",
+            source="/src/shop",
+            builder="python",
+            tags=("shop:1", "shop:2"),
+        ),
+    )
+
+
+def test_what_came_of_it_is_kept_and_the_rest_stays_as_it_was(ledger: Ledger) -> None:
+    begun = ledger.entry(_begin(ledger))
+    ledger.end(begun.id, "succeeded", Outcome(digest="sha256:1", image="sha256:2", commit=A), exit_code=0)
+    assert ledger.entry(begun.id) == replace(
+        begun,
+        state="succeeded",
+        finished=2.0,
+        digest="sha256:1",
+        image="sha256:2",
+        commit=A,
+        exit_code=0,
+        owner="",
+    )
+
+
+def test_as_many_as_like_run_at_once_and_no_job_of_a_hook_waits_for_them(ledger: Ledger) -> None:
+    by_hand = [_begin(ledger), _begin(ledger)]
+    (job,) = ledger.accept(_pushed(A, ref=""), hook="shop", provider="gitea", apps=("shop",)).jobs
+    assert _claimed(ledger).id == job.id
+    assert [ledger.entry(identity).state for identity in by_hand] == ["running", "running"]
+
+
+def test_no_queue_touches_what_was_typed_by_hand(ledger: Ledger) -> None:
+    begun = ledger.entry(_begin(ledger))
+    assert ledger.claim("server") is None
+    assert ledger.give_back() == 0
+    assert ledger.settle(begun.id) == begun
+    ledger.end(begun.id, "succeeded", Outcome(commit=A))
+    assert _accept(ledger, _pushed(A, ref="")).verdict == "accepted"
+
+
+def test_a_job_of_a_hook_is_none_that_was_typed(ledger: Ledger) -> None:
+    _accept(ledger, _pushed(A))
+    claimed = _claimed(ledger)
+    ledger.end(claimed.id, "cancelled", Outcome())
+    ledger.bury(lambda _: False)
+    assert ledger.entry(claimed.id) == claimed
+
+
+def test_what_was_killed_is_marked_by_the_next_who_looks_and_only_that(ledger: Ledger) -> None:
+    killed, lives, done = _begin(ledger), _begin(ledger), _begin(ledger)
+    ledger.end(done, "failed", Outcome(), reason="no")
+    ledger.bury(lambda entry: entry == lives)
+    assert [(ledger.entry(identity).state, ledger.entry(identity).reason) for identity in (killed, lives, done)] == [
+        ("dead", "its process ended without a word"),
+        ("running", ""),
+        ("failed", "no"),
+    ]
+
+
+def test_what_was_taken_for_dead_and_speaks_is_believed(ledger: Ledger) -> None:
+    identity = _begin(ledger)
+    ledger.bury(lambda _: False)
+    ledger.end(identity, "succeeded", Outcome(), exit_code=0)
+    ledger.end(identity, "failed", Outcome(), reason="too late", exit_code=1)
+    assert (ledger.entry(identity).state, ledger.entry(identity).reason) == ("succeeded", "")
+
+
+def test_bytes_that_are_no_text_are_kept_escaped(ledger: Ledger) -> None:
+    identity = _begin(ledger, app="caf\udce9")
+    ledger.end(identity, "failed", Outcome(), reason="no \udcff")
+    assert (ledger.entry(identity).app, ledger.entry(identity).reason) == ("caf\\udce9", "no \\udcff")
+
+
+def test_of_what_was_typed_only_the_newest_are_kept(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, lambda: 1.0) as ledger:
+        (job,) = _accept(ledger, _pushed(A)).jobs
+        by_hand = [_begin(ledger) for _ in range(KEPT_BY_HAND)]
+        logs = [log_file(tmp_path, identity) for identity in (job.id, *by_hand[:3])]
+        for log in logs:
+            log.touch()
+        ledger.end(by_hand[0], "succeeded", Outcome())
+        ledger.end(by_hand[1], "succeeded", Outcome())
+        newest = _begin(ledger)
+        assert {entry.id for entry in ledger.entries(limit=999)} == {job.id, *by_hand[1:], newest}
+        assert [log.exists() for log in logs] == [True, False, True, True]
+
+
+def test_of_what_was_typed_nothing_is_kept_for_ever_but_what_runs(tmp_path: Path) -> None:
+    times = iter([0.0, 0.0, 1 * HOUR, 3 * HOUR, KEPT_SECONDS + 2 * HOUR])
+    with open_ledger(tmp_path, times.__next__) as ledger:
+        running, old = _begin(ledger), _begin(ledger)
+        ledger.end(old, "succeeded", Outcome())
+        young = _begin(ledger)
+        newest = _begin(ledger)
+        assert [entry.id for entry in ledger.entries(limit=9)] == [newest, young, running]
 
 
 # ---------------------------------------------------------------------------------------------------------- the file
@@ -226,7 +365,7 @@ def test_it_is_nobodys_elses_to_read(tmp_path: Path) -> None:
 def test_every_transaction_is_synced_whole(ledger: Ledger) -> None:
     pragmas = ("journal_mode", "synchronous", "user_version")
     values = [ledger.connection.execute(f"PRAGMA {pragma}").fetchone()[0] for pragma in pragmas]
-    assert values == ["wal", 2, ledgers.VERSION]
+    assert values == ["wal", 2, ledgerfile.VERSION]
 
 
 def test_it_is_there_again_after_it_was_closed(tmp_path: Path) -> None:
@@ -262,6 +401,60 @@ def test_a_file_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
         ledger.connection.execute("PRAGMA user_version = 99")
     with pytest.raises(InvalidConfiguration, match="newer s2ictl"), open_ledger(tmp_path, lambda: 1.0):
         pass
+
+
+def test_a_file_of_version_1_goes_on_as_one_of_today(tmp_path: Path) -> None:
+    file = tmp_path / "ledger" / "ledger.sqlite"
+    file.parent.mkdir()
+    old = sqlite3.connect(file)
+    old.executescript(VERSION_1.read_text())
+    old.close()
+    with open_ledger(tmp_path, lambda: 1.0, check=True) as ledger:
+        assert [(e.id, e.commit, e.state, e.attempts, e.tags, e.exit_code) for e in ledger.entries(limit=9)] == [
+            ("00000000000a", C, "queued", 0, (), None),
+            ("000000000008", B, "running", 1, (), None),
+            ("000000000006", A, "superseded", 0, (), None),
+            ("000000000004", B, "failed", 1, (), None),
+            ("000000000002", A, "succeeded", 1, (), None),
+        ]
+        assert _accept(ledger, _pushed(A, "1")).verdict == "duplicate"
+        ledger.bury(lambda _: False)
+        assert ledger.give_back() == 1
+        assert _claimed(ledger).id == "00000000000a"
+        _begin(ledger)
+        _begin(ledger)
+
+
+def test_an_old_file_and_a_new_one_have_the_same_tables(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "old")
+    old.executescript(VERSION_1.read_text())
+    old.close()
+    tables = []
+    for name in ("old", "new"):
+        connection = ledgerfile.connect(tmp_path / name, check=True, patience=1.0)
+        tables.append([tuple(row) for row in connection.execute("SELECT type, name, sql FROM sqlite_schema")])
+        connection.close()
+    assert sorted(tables[0], key=str) == sorted(tables[1], key=str)
+
+
+def test_many_who_open_it_first_make_it_once(tmp_path: Path) -> None:
+    together, faults = threading.Barrier(8), []
+
+    def begin() -> None:
+        together.wait()
+        try:
+            with open_ledger(tmp_path, lambda: 1.0) as mine:
+                _begin(mine)
+        except Exception as fault:
+            faults.append(fault)
+
+    threads = [threading.Thread(target=begin) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with open_ledger(tmp_path, lambda: 1.0, check=True) as ledger:
+        assert (len(ledger.entries(limit=99)), faults) == (8, [])
 
 
 def test_a_store_that_cannot_be_written_says_so(ledger: Ledger) -> None:

@@ -88,6 +88,18 @@ def test_a_place_without_this_host_leaves_it_to_the_next(tmp_path: Path) -> None
 # ------------------------------------------------------------------------------------------------------------- hosts
 
 
+def test_a_file_that_the_user_named_is_the_only_place(tmp_path: Path) -> None:
+    docker_config(tmp_path, auths={HOST: encoded("docker"), "other.example.com": encoded("docker")})
+    named = tmp_path / "named.json"
+    named.write_text(json.dumps({"auths": {HOST: encoded("named")}}))
+    environ = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {HOST: encoded("direct")}})}
+    logins = {
+        host: find_login(host, environ=environ, home=tmp_path, only=named, run=no_helper)
+        for host in (HOST, "other.example.com")
+    }
+    assert [login and login.username for login in logins.values()] == ["named", None]
+
+
 @pytest.mark.parametrize(
     ("key", "host"),
     [

@@ -119,7 +119,8 @@ def test_a_closed_pipe_is_quiet(words: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+    ("number", "status", "word"),
+    [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated"), (signal.SIGHUP, 143, "terminated")],
 )
 def test_a_signal_cleans_up_and_says_so(number: signal.Signals, status: int, word: str, tmp_path: Path) -> None:
     script = tmp_path / "waits.py"
@@ -185,6 +186,41 @@ def test_a_fault_is_1_and_its_report_lies_in_the_state_directory(tmp_path: Path)
     )
     assert "ZeroDivisionError: one over none" in report.read_text()
     assert report.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_help_of_a_command_shows_its_flags_by_groups(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shell(tmp_path).run("build", "--help").status == 0
+    shown = capsys.readouterr().out
+    heads = [line for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert heads == [
+        "Arguments:",
+        "Which source:",
+        "How it is fetched:",
+        "What makes the image of it:",
+        "What stays in the image:",
+        "What assemble is given, and nobody after it:",
+        "The container that assembles:",
+        "What becomes of the image:",
+        "How it runs on the cluster:",
+        "When it is over:",
+        "Options:",
+    ]
+    assert "--scripts " not in shown
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        ("--copy=true", ["--copy"]),
+        ("--copy=false", []),
+        ("--ignore-submodules=true", ["--ignore-submodules"]),
+        ("--ignore-submodules=false", ["--submodules"]),
+        ("--quiet=true", ["--quiet"]),
+    ],
+)
+def test_a_switch_may_have_a_value_as_in_the_older_tool(said: str, means: list[str], tmp_path: Path) -> None:
+    words = ("build", ".", "b:1", "--dry-run", "-o", "json")
+    assert shell(tmp_path).run(*words, said) == shell(tmp_path).run(*words, *means)
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh", "fish"])

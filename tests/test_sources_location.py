@@ -45,6 +45,66 @@ def test_every_form_of_a_source_is_read(text: str, source: Source) -> None:
     assert parsed(text) == source
 
 
+SUM = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "source"),
+    [
+        ("-", Source(kind="stdin", location="-")),
+        (f"-#sha256={SUM}", Source(kind="stdin", location="-", checksum=SUM)),
+        ("-#:api", Source(kind="stdin", location="-", context_dir="api")),
+        ("app.tar", Source(kind="archive", location="app.tar", path=HERE / "app.tar")),
+        ("../app.TGZ", Source(kind="archive", location="../app.TGZ", path=HERE / "../app.TGZ")),
+        ("app.tar.zst", Source(kind="archive", location="app.tar.zst", path=HERE / "app.tar.zst")),
+        (f"app#sha256={SUM.upper()}", Source(kind="archive", location="app", path=HERE / "app", checksum=SUM)),
+        ("file:///srv/a.zip", Source(kind="archive", location="file:///srv/a.zip", path=Path("/srv/a.zip"))),
+        ("https://H/a.tar.bz2", Source(kind="archive", location="https://h/a.tar.bz2")),
+        (f"https://h/a#sha256={SUM}", Source(kind="archive", location="https://h/a", checksum=SUM)),
+        (f"https://h/a#sha256={SUM}:b", Source(kind="archive", location="https://h/a", checksum=SUM, context_dir="b")),
+        ("http://127.0.0.1:8000/a.txz", Source(kind="archive", location="http://127.0.0.1:8000/a.txz")),
+        ("https://h/a.tar/", Source(kind="git", location="https://h/a.tar/")),
+        ("git@h:a.tar", Source(kind="git", location="git@h:a.tar")),
+        ("https://zip", Source(kind="git", location="https://zip")),
+    ],
+)
+def test_every_form_of_an_archive_is_read(text: str, source: Source) -> None:
+    assert parsed(text) == source
+
+
+def test_what_lies_there_says_more_than_its_name(tmp_path: Path) -> None:
+    (tmp_path / "release.tar").mkdir()
+    (tmp_path / "exploded.war").mkdir()
+    (tmp_path / "release").write_bytes(b"")
+    kinds = {name: parse_source(name, cwd=tmp_path).kind for name in ("release.tar", "exploded.war", "release", "no")}
+    assert kinds == {
+        "release.tar": "directory",
+        "exploded.war": "directory",
+        "release": "archive",
+        "no": "directory",
+    }
+
+
+def test_a_finished_artifact_is_sent_where_artifacts_go(tmp_path: Path) -> None:
+    (tmp_path / "app.war").write_bytes(b"")
+    here, elsewhere = f"s2ictl b2i {tmp_path}/app.war", "bring it here: s2ictl b2i app.jar"
+    for text, hint in (("app.war", here), (f"file://{tmp_path}/app.war", here), ("https://h/app.jar", elsewhere)):
+        with pytest.raises(S2IError) as caught:
+            parse_source(text, cwd=tmp_path)
+        assert (caught.value.exit_code, caught.value.hint) == (5, hint)
+
+
+def test_flags_for_repositories_are_kept_for_them() -> None:
+    source = parse_source("https://h/r", submodules=False, lfs=True, cwd=HERE)
+    assert source == Source(kind="git", location="https://h/r", submodules=False, lfs=True)
+
+
+def test_the_login_of_an_archive_s_address_is_bound_to_its_host() -> None:
+    source = parsed("https://ada:s3cret@H:8443/a.zip")
+    login = Login(host="h:8443", username="ada", password=Secret("s3cret"), origin="the address of the source")
+    assert (source.kind, source.location, source.login) == ("archive", "https://h:8443/a.zip", login)
+
+
 @pytest.mark.parametrize(
     ("text", "code", "said"),
     [
@@ -88,6 +148,16 @@ def test_every_form_of_a_source_is_read(text: str, source: Source) -> None:
         ("a\x1b[31m", 2, "control character at position 2"),
         ("a\udcff", 2, "control character at position 2"),
         ("x" * 5000, 2, "longer than"),
+        ("a.tar#main", 2, "is an archive: it has no 'main'"),
+        ("https://h/a.zip#main", 2, "is an archive: it has no 'main'"),
+        ("-#main", 2, "is an archive: it has no 'main'"),
+        ("a.tar#sha256=abc", 2, "64 hexadecimal digits"),
+        (f"a.tar#sha256={'g' * 64}", 2, "64 hexadecimal digits"),
+        (f"git@h:r#sha256={'a' * 64}", 2, "is no archive"),
+        (f"ssh://h/r#sha256={'a' * 64}", 2, "is no archive"),
+        ("https://h/a.zip?token=CANARY", 12, "secret in query"),
+        ("http://h/a.zip", 12, "plain http"),
+        ("--", 2, "looks like a flag"),
     ],
 )
 def test_what_is_not_a_source_is_said_without_touching_anything(text: str, code: int, said: str) -> None:
@@ -196,9 +266,16 @@ def test_a_directory_may_have_a_number_sign_in_its_name(tmp_path: Path) -> None:
     assert parse_source("c#dev", cwd=tmp_path).ref == "dev"
 
 
-def test_copy_is_for_directories_alone() -> None:
+@pytest.mark.parametrize("text", ["https://h/r", "https://h/a.zip", "a.tar", "-"])
+def test_copy_is_for_directories_alone(text: str) -> None:
     with pytest.raises(S2IError) as caught:
-        parse_source("https://h/r", copy=True, cwd=HERE)
+        parse_source(text, copy=True, cwd=HERE)
+    assert caught.value.exit_code == 2
+
+
+def test_a_directory_has_no_checksum(tmp_path: Path) -> None:
+    with pytest.raises(S2IError) as caught:
+        parse_source(f".#sha256={SUM}", cwd=tmp_path)
     assert caught.value.exit_code == 2
 
 
@@ -207,4 +284,4 @@ def test_copy_is_for_directories_alone() -> None:
 def test_whatever_is_typed_becomes_a_source_or_an_error_of_ours(text: str) -> None:
     with contextlib.suppress(S2IError):
         source = parsed(text)
-        assert source.kind == "directory" or not source.location.startswith("-")
+        assert source.kind in ("directory", "stdin") or not source.location.startswith("-")

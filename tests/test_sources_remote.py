@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import socket
 import time
@@ -10,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from s2ictl.errors import S2IError
-from s2ictl.events import Notice
+from s2ictl.events import Notice, Progress
 from s2ictl.models import Login, Secret
-from s2ictl.sources import FetchOptions
+from s2ictl.sources import FetchOptions, check
 from s2ictl.sources.access import ssh_command
 from s2ictl.sources.mirror import fetch_command
 from s2ictl.sources.program import variables
 from s2ictl.sources.refs import Refs, Wanted, advertised, wanted
 from s2ictl.sources.words import explain_remote
-from tests.engine.gitservers import git, repository, web
+from tests.engine.gitservers import commit, git, repository, web
 from tests.sourcetrees import Bench, on_disk, streamed
 
 FILES = {"app.py": "print(1)\n", "src/data.txt": "a\n"}
@@ -63,6 +64,125 @@ def test_repositories_that_are_empty_or_nowhere_are_not_found(bench: Bench, serv
         nowhere = failing(bench, f"{server.url}/nowhere/${{HOME}}$(id)")
     assert (empty.exit_code, empty.detail) == (5, "the repository is empty")
     assert (nowhere.exit_code, "$(id)" in nowhere.message) == (5, True)
+
+
+def test_a_repository_without_a_branch_has_no_commit_of_its_own(bench: Bench, served: Path, shop: Path) -> None:
+    git(shop, "tag", "v1")
+    git(shop, "checkout", "-q", "--detach")
+    git(shop, "branch", "-q", "-D", "main")
+    git(shop, "symbolic-ref", "HEAD", "refs/heads/gone")
+    with web(served) as server:
+        error = failing(bench, f"{server.url}/shop")
+        assert bench.fetch(f"{server.url}/shop", ref="v1").commit
+    assert (error.exit_code, "has no commit" in error.message, error.detail) == (5, True, "there are v1")
+
+
+def test_a_repository_of_the_newer_kind_is_fetched_by_branch_and_by_commit(bench: Bench, served: Path) -> None:
+    newer = served / "newer"
+    newer.mkdir()
+    git(newer, "init", "-q", "--object-format=sha256", "--initial-branch=main")
+    first = commit(newer, FILES)
+    commit(newer, {"app.py": "print(2)\n"})
+    with web(served) as server:
+        assert bench.fetch(f"{server.url}/newer").read("app.py") == b"print(2)\n"
+        tree = bench.fetch(f"{server.url}/newer", ref=first)
+    assert (len(first), tree.read("app.py"), tree.commit and tree.commit.id) == (64, b"print(1)\n", first)
+
+
+# ---------------------------------------------------------------------------------------------------------- the cache
+
+
+def test_a_commit_that_is_here_is_not_fetched_again(bench: Bench, served: Path, shop: Path) -> None:
+    with web(served) as server:
+        trees = [bench.fetch(f"{server.url}/shop", ref=ref) for ref in ("", "main", git(shop, "rev-parse", "HEAD"))]
+        asked = [(method, path) for method, path in server.seen if method == "POST"]
+    assert [(tree.cached, tree.size) for tree in trees] == [(False, 11), (True, 11), (True, 11)]
+    assert len(asked) == 4  # two questions and a pack for the first, a question for the second, nothing for the third
+
+
+def test_a_branch_that_was_moved_back_leaves_the_commit_of_the_event_to_be_built(
+    bench: Bench, served: Path, shop: Path
+) -> None:
+    before = git(shop, "rev-parse", "HEAD")
+    pushed = commit(shop, {"app.py": "print('pushed')\n"})
+    git(shop, "reset", "-q", "--hard", before)
+    commit(shop, {"app.py": "print('forced')\n"})
+    with web(served) as server:
+        assert bench.fetch(f"{server.url}/shop").read("app.py") == b"print('forced')\n"
+        assert bench.fetch(f"{server.url}/shop", ref=pushed).read("app.py") == b"print('pushed')\n"
+        git(shop, "reflog", "expire", "--expire=now", "--all")
+        git(shop, "gc", "--quiet", "--prune=now")
+        gone = failing(Bench(root=bench.root / "elsewhere"), f"{server.url}/shop", ref=pushed)
+    assert (gone.exit_code, gone.reason) == (5, "FetchSourceFailed")
+
+
+def test_what_comes_is_told_while_it_comes(bench: Bench, served: Path, shop: Path) -> None:
+    commit(shop, {"large": os.urandom(2_000_000).hex()})
+
+    def slowly(request: BaseHTTPRequestHandler) -> bool:
+        request.wfile = _Slow(request.wfile)  # type: ignore[assignment]
+        return False
+
+    with web(served, instead=slowly) as server:
+        bench.fetch(f"{server.url}/shop")
+        address = f"{server.url}/shop"
+    told = [event for event in bench.events if isinstance(event, Progress)]
+    assert {event.subject for event in told} == {address}
+    assert [event.done for event in told] == sorted({event.done for event in told})
+
+
+class _Slow:
+    """What is written, in pieces with a pause after each large one."""
+
+    def __init__(self, file: object) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        for begin in range(0, len(data), 1 << 20):
+            self._file.write(data[begin : begin + (1 << 20)])  # type: ignore[attr-defined]
+            time.sleep(0.3 if len(data) > 1 << 20 else 0)
+        return len(data)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._file, name)
+
+
+def test_a_mirror_of_many_packs_is_begun_anew_beside_its_readers(bench: Bench, served: Path, shop: Path) -> None:
+    with web(served) as server:
+        old = bench.fetch(f"{server.url}/shop")
+        (first,) = mirrors(bench)
+        for number in range(60):
+            (first / "objects" / "pack" / f"pack-{number:040}.pack").touch()
+        commit(shop, {"app.py": "print(2)\n"})
+        assert bench.fetch(f"{server.url}/shop").read("app.py") == b"print(2)\n"
+        assert old.read("app.py") == b"print(1)\n"
+        assert [path.name[-2:] for path in mirrors(bench)] == [".1", ".2"]
+        os.utime(first, (time.time() - 2 * 86400,) * 2)
+        commit(shop, {"app.py": "print(3)\n"})
+        bench.fetch(f"{server.url}/shop")
+    assert [path.name[-2:] for path in mirrors(bench)] == [".2"]
+
+
+def test_what_nobody_has_fetched_for_a_month_goes_unless_it_is_held(bench: Bench, served: Path, shop: Path) -> None:
+    for name in ("old", "held", "young"):
+        repository(served / name, FILES)
+    with web(served) as server:
+        for name in ("old", "held", "young"):
+            bench.fetch(f"{server.url}/{name}")
+        places = sorted(mirrors(bench), key=lambda path: path.stat().st_mtime_ns)
+        for place in places[:2]:
+            os.utime(place, (time.time() - 31 * 86400,) * 2)
+        (served.parent / "cache" / "git" / ".new-x").mkdir()
+        os.utime(served.parent / "cache" / "git" / ".new-x", (time.time() - 2 * 86400,) * 2)
+        with places[1].with_suffix(".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            bench.fetch(f"{server.url}/shop")
+    assert [place.is_dir() for place in places] == [False, True, True]
+    assert not list((served.parent / "cache" / "git").glob(".new-*"))
+
+
+def mirrors(bench: Bench) -> list[Path]:
+    return sorted((bench.root / "cache" / "git").glob("*.[0-9]*"))
 
 
 # ------------------------------------------------------------------------------------------------------------ logins
@@ -190,7 +310,7 @@ def test_a_key_that_cannot_be_used_is_told_before_ssh_is_started(tmp_path: Path,
     if name != "missing":
         (tmp_path / name).touch()
     with pytest.raises(S2IError) as caught:
-        ssh_command(FetchOptions(ssh_key=tmp_path / name))
+        check(FetchOptions(ssh_key=tmp_path / name))
     assert caught.value.exit_code == code
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 import socket
 import ssl
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from urllib3 import exceptions
 
 from s2ictl import transport as module
 from s2ictl.errors import ConnectionLost, InvalidUsage, LimitReached, Refused, Unreachable
-from s2ictl.events import Emit, Event, Notice
+from s2ictl.events import Emit, Event, Notice, Progress
 from s2ictl.transport import Patience, Transport, ca_bundle, retry_after, unreachable
 from tests.fakes.registry import FakeRegistry, Fault, running
 
@@ -123,6 +126,93 @@ def test_a_proxy_is_asked_with_its_own_login_alone(server: FakeRegistry, emit: E
         "Basic cHJveHk6Y2FuYXJ5",
         "registry.invalid",
     )
+
+
+# ------------------------------------------------------------------------------------------------------- downloads
+
+
+def test_an_answer_is_laid_down_in_a_file_and_counted_on_its_way(
+    server: FakeRegistry, transport: Transport, tmp_path: Path, events: list[Event]
+) -> None:
+    server.faults.append(Fault(method="GET", path="/a", status=200, body=b"x" * 1000))
+    with (tmp_path / "file").open("wb+") as file:
+        answer = transport.download(url(server, "/a"), file, limit=1000, seconds=9)
+    assert (answer.status, answer.body, (tmp_path / "file").read_bytes()) == (200, b"", b"x" * 1000)
+    assert events[-1] == Progress(subject=url(server, "/a"), done=1000, total=1000)
+
+
+def test_a_download_that_breaks_off_begins_again(server: FakeRegistry, transport: Transport, tmp_path: Path) -> None:
+    server.faults.append(Fault(method="GET", path="/v2/", action="truncate"))
+    server.faults.append(Fault(method="GET", path="/v2/", status=503, body=b"in between"))
+    with (tmp_path / "file").open("wb+") as file:
+        transport.download(url(server), file, limit=1000, seconds=9)
+    assert (tmp_path / "file").read_bytes() == b"{}"
+    assert server.tried("GET") == 3
+
+
+def test_what_is_no_success_is_answered_and_not_laid_down(
+    server: FakeRegistry, transport: Transport, tmp_path: Path
+) -> None:
+    server.faults.append(Fault(method="GET", path="/a", status=404, body=b"<html>"))
+    with (tmp_path / "file").open("wb+") as file:
+        assert transport.download(url(server, "/a"), file, limit=1000, seconds=9).status == 404
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_a_download_has_an_end_in_bytes_and_in_seconds(
+    server: FakeRegistry, transport: Transport, tmp_path: Path
+) -> None:
+    server.faults.append(Fault(method="GET", path="/a", status=200, body=b"x" * 1000, times=2))
+    with (tmp_path / "file").open("wb+") as file:
+        with pytest.raises(LimitReached, match="larger than 999 bytes"):
+            transport.download(url(server, "/a"), file, limit=999, seconds=9)
+        with pytest.raises(LimitReached, match="takes too long"):
+            transport.download(url(server, "/a"), file, limit=1000, seconds=0)
+
+
+@contextmanager
+def raw_server(*pieces: bytes, pause: float = 0.0) -> Iterator[str]:
+    """Says these pieces to one client, whatever it asks."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            connection, _ = listener.accept()
+            with connection, suppress(OSError):
+                connection.recv(65536)
+                for piece in pieces:
+                    connection.sendall(piece)
+                    time.sleep(pause)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/a"
+        thread.join()
+
+
+def test_a_host_that_drips_is_left_at_the_end_of_the_time(transport: Transport, tmp_path: Path) -> None:
+    drops = [b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", *([b"x"] * 40)]
+    with raw_server(*drops, pause=0.02) as address, (tmp_path / "file").open("wb+") as file:  # noqa: SIM117
+        with pytest.raises(LimitReached, match="takes too long"):
+            transport.download(address, file, limit=1 << 20, seconds=0.1)
+
+
+def test_an_answer_without_a_length_is_read_to_its_end_and_not_beyond_the_limit(
+    transport: Transport, tmp_path: Path
+) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with raw_server(head, b"5\r\nhello\r\n", b"1\r\n!\r\n0\r\n\r\n") as address, (tmp_path / "a").open("wb+") as file:
+        transport.download(address, file, limit=100, seconds=9)
+    assert (tmp_path / "a").read_bytes() == b"hello!"
+    endless = [b"64\r\n" + b"x" * 100 + b"\r\n"] * 50
+    with raw_server(head, *endless) as address, (tmp_path / "b").open("wb+") as file:  # noqa: SIM117
+        with pytest.raises(LimitReached, match="larger than 1000 bytes"):
+            transport.download(address, file, limit=1000, seconds=9)
+
+
+def test_a_chunked_answer_that_breaks_off_is_none(transport: Transport) -> None:
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with raw_server(head, b"5\r\nhel") as address, pytest.raises(ConnectionLost):
+        transport.once("GET", address)
 
 
 # ------------------------------------------------------------------------------------------------------- settings

@@ -4,11 +4,13 @@ import pytest
 
 from s2ictl.engines import verdicts
 from s2ictl.errors import (
+    InvalidUsage,
     LimitReached,
     PullBuilderImageFailed,
     PullUnauthorized,
     PushImageToRegistryFailed,
     PushUnauthorized,
+    Refused,
     S2IError,
     Unreachable,
 )
@@ -64,3 +66,38 @@ def test_a_registry_without_tls_is_the_engine_s_own_matter() -> None:
 def test_a_pull_that_failed_is_told_apart(text: str, kind: type[S2IError] | None) -> None:
     failure = verdicts.pull_failure("x:1", text, None)
     assert (type(failure) if failure else None) == kind
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("toomanyrequests: You have reached your pull rate limit", True),
+        ("error parsing HTTP 429 response body: unexpected end of JSON input", True),
+        ("received unexpected HTTP status: 503 Service Unavailable", True),
+        ("net/http: TLS handshake timeout", True),
+        ("read tcp 127.0.0.1: connection reset by peer", True),
+        ("dial tcp 127.0.0.1:1: connect: connection refused", False),
+        ("unauthorized: authentication required", False),
+        ("manifest unknown", False),
+        ("could not pull registry.example.com/team/eofs:1", False),
+        ("", False),
+    ],
+)
+def test_what_is_likely_to_pass_is_told_from_what_stays(text: str, passes: bool) -> None:
+    assert verdicts.passes(text) is passes
+
+
+@pytest.mark.parametrize(
+    ("detail", "kind"),
+    [
+        ('invalid mount config for type "bind": bind source path does not exist: /x', InvalidUsage),
+        ("network builds not found", InvalidUsage),
+        ("Minimum memory limit allowed is 6MB", Refused),
+        ("range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available", Refused),
+        ("No such image: sha256:0", PullBuilderImageFailed),
+    ],
+)
+def test_what_a_container_cannot_have_is_told_from_a_broken_image(detail: str, kind: type[S2IError]) -> None:
+    found = PullBuilderImageFailed("could not create a container", detail=detail)
+    failure = verdicts.start_failure("x:1", found)
+    assert (type(failure), failure.detail) == (kind, detail)

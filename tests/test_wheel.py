@@ -40,6 +40,14 @@ def test_the_wheel_brings_the_same_builders_and_completions(installed: Path) -> 
     assert files(installed / "s2ictl/_completions") == files(ROOT / "completions")
 
 
-@pytest.mark.parametrize("words", [("builders", "list", "-o", "json"), ("completion", "show", "bash"), ("--help",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("builders", "list", "-o", "json"),
+        ("builders", "create", "pages", "--dry-run", "-o", "json"),
+        ("completion", "show", "bash"),
+        ("--help",),
+    ],
+)
 def test_installed_it_says_what_it_says_here(words: tuple[str, ...], installed: Path) -> None:
     assert said(installed, *words) == said(ROOT, *words)

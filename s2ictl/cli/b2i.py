@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -17,10 +17,11 @@ from s2ictl import ui
 from s2ictl.build import DONE
 from s2ictl.cli import destination, flags, project, results, rollout
 from s2ictl.cli import workshop as works
+from s2ictl.cli.records import recorded
 from s2ictl.cli.session import Session, command
 from s2ictl.errors import InvalidUsage
 from s2ictl.events import Notice
-from s2ictl.models import Image, Reference
+from s2ictl.models import AppConfig, Image, Reference
 from s2ictl.registry import Repository
 from s2ictl.transport import Transport
 
@@ -33,25 +34,37 @@ _USER = re.compile(r"[0-9]{1,10}(:[0-9]{1,10})?")
 
 Artifact = Annotated[Path, typer.Argument(metavar="ARTIFACT", help="A program for Linux, linked in any way.")]
 BaseImage = Annotated[str, typer.Argument(metavar="[BASE]", help="The same as --base.", show_default=False)]
-Base = Annotated[
-    str,
-    typer.Option(
-        "--base",
-        metavar="IMAGE|oci:DIR[:TAG]|scratch",
-        help="What the artifact is put on; scratch, for a program linked statically, is the default.",
-        show_default=False,
-    ),
-]
-Engine = Annotated[Literal["auto", "append"], typer.Option("--engine", help="By what the image is made.")]
-Push = Annotated[bool, typer.Option("--push", help="Short for --to registry.")]
-To = Annotated[list[str] | None, typer.Option("--to", metavar="registry|oci:DIR", help="Where the image goes.")]
-Port = Annotated[list[str] | None, typer.Option("--port", metavar="PORT", help="On which the program listens.")]
-Arguments = Annotated[
-    str, typer.Option("--args", metavar="WORDS", help="What the program is started with.", show_default=False)
-]
-User = Annotated[
-    str, typer.Option("--user", metavar="UID[:GID]", help="As whom it runs.", show_default="the base's, or 1001")
-]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerFlags:
+    """What the image is made of."""
+
+    base: Annotated[
+        str,
+        typer.Option(
+            "--base",
+            metavar="IMAGE|oci:DIR[:TAG]|scratch",
+            help="What the artifact is put on; scratch, for a program linked statically, is the default.",
+            show_default=False,
+        ),
+    ] = ""
+    engine: Annotated[Literal["auto", "append"], typer.Option("--engine", help="By what the image is made.")] = "auto"
+    env: flags.Env = None
+    label: flags.Label = None
+    port: Annotated[list[str] | None, typer.Option("--port", metavar="PORT", help="On which the program listens.")] = (
+        None
+    )
+    args: Annotated[
+        str, typer.Option("--args", metavar="WORDS", help="What the program is started with.", show_default=False)
+    ] = ""
+    user: Annotated[
+        str, typer.Option("--user", metavar="UID[:GID]", help="As whom it runs.", show_default="the base's, or 1001")
+    ] = ""
+    to: Annotated[
+        list[str] | None,
+        typer.Option("--to", metavar="registry|oci:DIR", help="Where the image goes; registry is what --push says."),
+    ] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -66,75 +79,80 @@ def b2i(
     artifact: Artifact,
     base_image: BaseImage = "",
     tag_name: flags.Name = "",
-    base: Base = "",
-    tag: flags.Tags = None,
-    engine: Engine = "auto",
-    push: Push = False,
-    to: To = None,
-    registry_secret: flags.RegistrySecret = "",
-    insecure_registry: flags.Insecure = None,
-    ca: flags.CaBundle = None,
-    env: flags.Env = None,
-    label: flags.Label = None,
-    port: Port = None,
-    args: Arguments = "",
-    user: User = "",
+    *,
+    put: LayerFlags,
+    result: flags.ResultFlags,
     deploy: flags.Deploy = False,
-    name: flags.AppName = "",
-    namespace: flags.Namespace = "",
-    expose: flags.Exposed = None,
-    replicas: flags.Replicas = None,
-    wait: flags.Wait = None,
-    result_file: flags.ResultFile = None,
-    dry_run: flags.DryRun = False,
+    given: flags.DeployFlags,
+    ca: flags.CaBundle = None,
 ) -> None:
     """Turn a finished artifact into an image, without a container engine."""
-    world, bundle = session.world, works.bundle(session.world, ca)
-    flags.refuse_mounts(world.arguments)
+    results.check(session, result.result_file)
     app = project.to_make(session, typed=str(artifact)).app
-    targets = tuple(dict.fromkeys([*([_REGISTRY] if push or deploy else []), *(to or ())]))
-    ports = tuple(dict.fromkeys(map(_port, port or ())))
-    request = story.B2IRequest(
-        artifact=world.cwd / artifact,
-        base=_base(flags.one_of("base", base_image, base) or _SCRATCH, world.cwd),
-        names=(),
-        push=_REGISTRY in targets,
-        layouts=tuple(_layout(target, world.cwd) for target in targets if target != _REGISTRY),
-        env=flags.pairs("--env", env or (), flags.VARIABLE, session.emit),
-        labels=flags.pairs("--label", label or (), flags.LABEL, session.emit),
-        ports=ports,
-        arguments=_words(args),
-        user=_user(user),
-        epoch=_epoch(world.environ),
-    )
-    wish = destination.Wish(
-        written=destination.written([tag_name, *(tag or ())], app),
-        push=request.push,
+    request = _request(artifact, put, session, base=flags.one_of("base", base_image, put.base))
+    wish = destination.wish(
+        replace(result, push=_REGISTRY in (put.to or ()) or result.push),
+        given,
+        app,
+        session,
+        named=tag_name,
         deploy=deploy,
-        given=flags.DeployFlags(
-            name=name,
-            namespace=namespace,
-            ports=_listening(ports) if deploy else (),
-            expose=expose,
-            replicas=replicas,
-            wait=wait,
-        ),
-        secret=registry_secret or app.registry_secret,
-        insecure=frozenset(insecure_registry or ()),
-        ca_bundle=bundle,
+        ports=_listening(request.ports) if deploy else (),
+        ca_bundle=works.bundle(session.world, ca),
     )
     destination.check(wish, app)
-    where = destination.settle(wish, app, session, dry_run=dry_run)
-    request = replace(request, names=where.names)
-    if dry_run:
+    where = destination.settle(wish, app, session, dry_run=result.dry_run)
+    request = replace(request, names=where.names, push=wish.push)
+    if result.dry_run:
         session.answer(_described(request, where, wish.secret))
-        return
-    tally = results.Tally(emit=session.emit)
-    with Transport(world.environ, emit=tally, ca_bundle=bundle) as transport:
-        repository = partial(Repository, transport=transport, logins=where.find_login, insecure=wish.insecure)
-        image = _ENGINES[engine](request, repository=repository, emit=tally)
-    session.emit(Notice(text=DONE))
-    results.give(session, destination.answer(image, where, session, tally, names=_had_by(image, request)), result_file)
+    else:
+        results.give(session, _made(request, where, wish, app, put.engine, session), result.result_file)
+
+
+def _request(artifact: Path, put: LayerFlags, session: Session, *, base: str) -> story.B2IRequest:
+    """What the flags say of the image; its names and whether it is pushed are settled later."""
+    cwd = session.world.cwd
+    return story.B2IRequest(
+        artifact=cwd / artifact,
+        base=_base(base or _SCRATCH, cwd),
+        names=(),
+        push=False,
+        layouts=tuple(_layout(target, cwd) for target in dict.fromkeys(put.to or ()) if target != _REGISTRY),
+        env=flags.pairs("--env", put.env or (), flags.VARIABLE, session.emit),
+        labels=flags.pairs("--label", put.label or (), flags.LABEL, session.emit),
+        ports=tuple(dict.fromkeys(map(_port, put.port or ()))),
+        arguments=_words(put.args),
+        user=_user(put.user),
+        epoch=_epoch(session.world.environ),
+    )
+
+
+def _made(
+    request: story.B2IRequest,
+    where: destination.Destination,
+    wish: destination.Wish,
+    app: AppConfig,
+    engine: str,
+    session: Session,
+) -> ui.Answer:
+    tags = tuple(map(str, request.names))
+    with recorded(
+        session,
+        kind="b2i",
+        app=destination.called(app, request.names, request.artifact.name),
+        source=str(request.artifact),
+        builder=str(request.base or _SCRATCH),
+        tags=tags,
+    ) as record:
+        tally = results.Tally(emit=record.emit, build=record.id)
+        with Transport(session.world.environ, emit=tally, ca_bundle=wish.ca_bundle) as transport:
+            repository = partial(Repository, transport=transport, logins=where.find_login, insecure=wish.insecure)
+            image = _ENGINES[engine](request, repository=repository, emit=tally)
+        record.done(image)
+        tally(Notice(text=DONE))
+        answer, address = destination.answer(image, where, session, tally, names=_had_by(image, request))
+        record.done(image, address)
+    return answer
 
 
 # ---------------------------------------------------------------------------------------------------------- answers

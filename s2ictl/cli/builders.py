@@ -1,143 +1,159 @@
-"""`builders`: what s2ictl brings to turn source into an image; listed, made, and tried out on its own sample."""
+"""`builders`: what s2ictl brings to turn source into an image, and what any builder says of itself."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import msgspec
 import typer
 
 from s2ictl import build as story
-from s2ictl import ui
-from s2ictl.builders import Folder, Sign
+from s2ictl import scaffold, ui
+from s2ictl.builders import Folder, Sign, promised
+from s2ictl.cli import folders, trials
 from s2ictl.cli import workshop as works
-from s2ictl.cli.flags import CaBundle, DryRun
+from s2ictl.cli.flags import DryRun
 from s2ictl.cli.session import Session, command
-from s2ictl.demo import Expectation, Trial, expectation_of, try_sample
-from s2ictl.engines.docker import open_docker
-from s2ictl.errors import InvalidUsage
+from s2ictl.engines.docker import Docker, open_docker
+from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed, RolloutFailed
+from s2ictl.events import Emit, Event, Line, Notice
 from s2ictl.leases import this_host
-from s2ictl.models import BuildRequest, PullPolicy, Source
-from s2ictl.transport import HASTY, Transport
+from s2ictl.models import Builder, ImageFacts, PullPolicy
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A builder, as `builders list` names it.")]
-Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Builders, as `builders list` names them.")
+_LONGEST_USAGE = 256 * 1024
+
+AnyBuilder = Annotated[
+    str, typer.Argument(metavar="NAME|IMAGE|DIR", help="One of `builders list`, an image, or a builder's directory.")
 ]
-All = Annotated[bool, typer.Option("--all", help="Every builder.")]
-Pull = Annotated[PullPolicy, typer.Option("--pull-policy", "-p", help="When the base is pulled.")]
+Pull = Annotated[PullPolicy, typer.Option("--pull-policy", "-p", help="When an image is pulled.")]
+NewName = Annotated[str, typer.Argument(metavar="NAME", help="What the new builder is called.")]
+NewDirectory = Annotated[
+    str, typer.Argument(metavar="[DIR]", help="Where it is written.", show_default="a directory of its name")
+]
 
 
 def register(app: typer.Typer) -> None:
     builders = typer.Typer(name="builders", help="The builders that come with s2ictl.", rich_markup_mode=None)
     command(builders, "list", example="s2ictl builders list -o json")(list_builders)
-    command(builders, "build", example="s2ictl builders build python")(build)
-    command(builders, "test", example="s2ictl builders test --all")(try_builders)
+    command(builders, "show", example="s2ictl builders show python")(show)
+    command(builders, "usage", example="s2ictl builders usage python")(usage)
+    command(builders, "create", example="s2ictl builders create pages")(create)
+    command(builders, "build", example="s2ictl builders build python")(trials.build)
+    command(builders, "test", example="s2ictl builders test --all")(trials.try_builders)
     app.add_typer(builders)
 
 
 def list_builders(session: Session) -> None:
     """List the builders, and the files by which each knows a source."""
-    folders = works.our_builders()
+    ours = works.our_builders()
     session.answer(
         ui.Answer(
-            text=ui.table(("NAME", "VERSION", "IMAGE", "DETECTS"), [_row(folder) for folder in folders]),
-            names=tuple(folder.name for folder in folders),
-            data=[_described(folder) for folder in folders],
+            text=ui.table(("NAME", "VERSION", "IMAGE", "DETECTS"), [_row(folder) for folder in ours]),
+            names=tuple(folder.name for folder in ours),
+            data=[_described(folder) for folder in ours],
         )
     )
 
 
-def build(
-    session: Session, name: Name, pull_policy: Pull = "if-not-present", ca: CaBundle = None, dry_run: DryRun = False
-) -> None:
-    """Make the image of a builder."""
-    (folder,) = chosen([name])
-    identity = ""
-    if not dry_run:
-        world, request = session.world, request_of(session, ca, pull_policy)
-        with open_docker(world.environ, host=this_host(), emit=session.emit) as engine:
-            identity = story.build_builder(folder, request, works.workshop(world, engine), emit=session.emit).id
-    image = str(folder.image)
-    made = _Made(builder=folder.name, image=image, base=str(folder.blueprint.base), id=identity, dry_run=dry_run)
-    session.answer(ui.Answer(text=image, names=(image,), data=made))
+def show(session: Session, builder: AnyBuilder, pull_policy: Pull = "if-not-present") -> None:
+    """Show what a builder is made of, and what it promises."""
+    folder = folders.found(builder, session.world.cwd)
+    if folder is not None:
+        shown = _shown(_promises_of(folder), folder)
+    else:
+        with open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine:
+            shown = _shown(_of_image(builder, pull_policy, engine, session), None)
+    session.answer(ui.Answer(text=_summary(shown), names=(shown.image,), data=shown))
 
 
-def try_builders(
-    session: Session, name: Names = None, every: All = False, ca: CaBundle = None, dry_run: DryRun = False
-) -> None:
-    """Build each builder's sample, run it, ask it, and compare its answer with what the builder promises."""
-    if bool(name) == every:
-        raise InvalidUsage("name the builders to test, or say --all", hint="s2ictl builders test --all")
-    folders = works.our_builders() if every else chosen(name or ())
+def usage(session: Session, builder: AnyBuilder, pull_policy: Pull = "if-not-present") -> None:
+    """Say how a builder is used, in its own words."""
+    folder = folders.found(builder, session.world.cwd)
+    with open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine:
+        known = _here(folder, engine, session) if folder else _of_image(builder, pull_policy, engine, session)
+        said = _said(known, engine, session.emit) if known.facts.id else ""
+    text = said or _summary(_shown(known, folder))
+    data = _Usage(image=known.image, usage=text, by="script" if said else "labels")
+    session.answer(ui.Answer(text=text, names=(known.image,), data=data))
+
+
+def create(session: Session, name: NewName, directory: NewDirectory = "", dry_run: DryRun = False) -> None:
+    """Write a new builder that works, to begin with."""
+    scaffold.check_name(name)
+    if any(folder.name == name for folder in works.our_builders()):
+        raise InvalidUsage(f"there is a builder {name} already", hint="choose another name")
+    place = directory or name
     if dry_run:
-        session.answer(promises(folders))
-        return
-    with trying(session, ca) as try_out:
-        trials = [try_out(folder) for folder in folders]
-    session.answer(
-        ui.Answer(
-            text=ui.table(("BUILDER", "ANSWER", "TOOK"), [_outcome(trial) for trial in trials]),
-            names=tuple(trial.builder for trial in trials),
-            data=[told(trial) for trial in trials],
+        written = tuple(file for file, _, _ in scaffold.files(name))
+    else:
+        written = scaffold.create(name, session.world.cwd / place)
+        session.emit(Notice(text=f"try it: s2ictl builders test {place}"))
+    data = _Created(builder=name, directory=place, files=written, dry_run=dry_run)
+    session.answer(ui.Answer(text=place, names=(place,), data=data))
+
+
+# ---------------------------------------------------------------------------------------------- what builders promise
+
+
+def _promises_of(folder: Folder) -> Builder:
+    """What the image of one of ours will say, before there is one."""
+    plan = folder.blueprint
+    facts = ImageFacts(
+        id="",
+        labels=plan.labels,
+        env=tuple(f"{name}={value}" for name, value in plan.env.items()),
+        user=plan.user,
+        workdir=plan.workdir,
+        exposed=(f"{plan.port}/tcp",),
+    )
+    return promised(str(folder.image), facts)
+
+
+def _of_image(image: str, policy: PullPolicy, engine: Docker, session: Session) -> Builder:
+    facts, _ = story.had(image, policy, works.workshop(session.world, engine), session.emit)
+    if facts is None:
+        raise story.nowhere("builder image", image, policy)
+    builder = promised(image, facts)
+    if not builder.scripts:
+        raise PullBuilderImageFailed(
+            f"{image} is not labelled as a builder",
+            detail="looked for the label io.openshift.s2i.scripts-url",
+            hint="name a builder image, or one of `s2ictl builders list`",
         )
-    )
+    return builder
 
 
-# ------------------------------------------------------------------------------------------------- also for the demo
+def _here(folder: Folder, engine: Docker, session: Session) -> Builder:
+    """One of ours, as its image says it; where there is none yet, as its folder does."""
+    image = str(folder.image)
+    facts, _ = story.had(image, "never", works.workshop(session.world, engine), session.emit)
+    if facts is None:
+        session.emit(Notice(text=f"{image} is not here yet: s2ictl builders build makes it"))
+        return _promises_of(folder)
+    return promised(image, facts)
 
 
-def chosen(names: Sequence[str]) -> tuple[Folder, ...]:
-    """The builders of these names."""
-    known = {folder.name: folder for folder in works.our_builders()}
-    for name in names:
-        if name not in known:
-            raise InvalidUsage(f"there is no builder {name!r}", hint=f"there are: {', '.join(known)}")
-    return tuple(known[name] for name in names)
+def _said(builder: Builder, engine: Docker, emit: Emit) -> str:
+    """What its usage script prints; "" where that fails, which a usage script may."""
+    lines: list[str] = []
+    size = 0
 
+    def heard(event: Event) -> None:
+        nonlocal size
+        if isinstance(event, Line) and event.stream == "stdout":
+            size += len(event.text)
+            lines.extend([event.text] if size <= _LONGEST_USAGE else [])
+        else:
+            emit(event)
 
-@contextmanager
-def trying(session: Session, ca: Path | None) -> Iterator[Callable[[Folder], Trial]]:
-    """What tries a builder out, while its engine is open."""
-    world, request = session.world, request_of(session, ca, "if-not-present")
-    with (
-        open_docker(world.environ, host=this_host(), emit=session.emit) as engine,
-        Transport({}, emit=session.emit, patience=HASTY) as http,
-    ):
-        bench = works.workshop(world, engine)
-        yield lambda folder: try_sample(
-            folder,
-            request,
-            build=lambda wanted, emit: story.build(wanted, bench, emit=emit),
-            runner=engine,
-            get=lambda url: http.once("GET", url),
-            emit=session.emit,
-        )
-
-
-def request_of(session: Session, ca: Path | None, pull_policy: PullPolicy) -> BuildRequest:
-    """What concerns the container alone: the user's mirrors, proxies and certificates."""
-    return BuildRequest(
-        source=Source(kind="directory", location=""),
-        builder="",
-        names=(),
-        build_env=works.package_sources(session.world.environ),
-        pull_policy=pull_policy,
-        ca_bundle=works.bundle(session.world, ca),
-    )
-
-
-def promises(folders: Sequence[Folder]) -> ui.Answer:
-    """What would be tried, and what is expected of it."""
-    wanted = [(folder, expectation_of(folder)) for folder in folders]
-    return ui.Answer(
-        text=ui.table(("BUILDER", "PATH", "STATUS", "CONTAINS"), [_expected(*each) for each in wanted]),
-        names=tuple(folder.name for folder in folders),
-        data=[{"builder": folder.name, "expected": expected} for folder, expected in wanted],
-    )
+    script = f"{builder.scripts}/usage"
+    try:
+        engine.output(builder.image, command=(script,), emit=heard)
+    except (RolloutFailed, PullBuilderImageFailed, LimitReached) as error:
+        emit(Notice(text=f"{script} does not say it: {error.message}; this is what the labels say", level="warning"))
+        return ""
+    return "\n".join(ui.printable(line) for line in lines).strip()
 
 
 # --------------------------------------------------------------------------------------------------------- answers
@@ -153,6 +169,41 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     port: int
     detects: tuple[Sign, ...]
+
+
+class _Shown(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """What `builders show -o json` says; of an image that is none of ours name, version, base and signs are empty."""
+
+    name: str
+    version: str
+    image: str
+    base: str
+    detects: tuple[Sign, ...]
+    env: Mapping[str, str]
+    user: str
+    assemble_user: str
+    workdir: str
+    scripts: str
+    destination: str
+    ports: tuple[str, ...]
+    labels: Mapping[str, str]
+
+
+class _Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What `builders usage -o json` says; `by` is who said it: its script, or its labels."""
+
+    image: str
+    usage: str
+    by: str
+
+
+class _Created(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """What `builders create -o json` says."""
+
+    builder: str
+    directory: str
+    files: tuple[str, ...]
+    dry_run: bool
 
 
 def _described(folder: Folder) -> _Listed:
@@ -173,44 +224,39 @@ def _row(folder: Folder) -> tuple[str, ...]:
     return (folder.name, folder.blueprint.version, str(folder.image), signs)
 
 
-def _expected(folder: Folder, expected: Expectation) -> tuple[str, ...]:
-    return (folder.name, expected.path, str(expected.status), expected.contains)
-
-
-def _outcome(trial: Trial) -> tuple[str, ...]:
-    return (trial.builder, trial.answer, ui.seconds(trial.seconds))
-
-
-class _Made(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """What `builders build -o json` says."""
-
-    builder: str
-    image: str
-    base: str
-    id: str
-    dry_run: bool
-
-
-class _Step(msgspec.Struct, frozen=True, kw_only=True):
-    name: str
-    seconds: float
-
-
-class _Tried(msgspec.Struct, frozen=True, kw_only=True):
-    """What `builders test -o json` says of each, and `demo -o json`."""
-
-    builder: str
-    image: str
-    answer: str
-    seconds: float
-    steps: tuple[_Step, ...]
-
-
-def told(trial: Trial) -> _Tried:
-    return _Tried(
-        builder=trial.builder,
-        image=str(trial.image.names[0]),
-        answer=trial.answer,
-        seconds=round(trial.seconds, 3),
-        steps=tuple(_Step(name=each.name, seconds=round(each.seconds, 3)) for each in trial.steps),
+def _shown(builder: Builder, folder: Folder | None) -> _Shown:
+    plan, facts = folder.blueprint if folder else None, builder.facts
+    return _Shown(
+        name=plan.name if plan else "",
+        version=plan.version if plan else "",
+        image=builder.image,
+        base=str(plan.base) if plan else "",
+        detects=plan.detects if plan else (),
+        env=dict(entry.partition("=")[::2] for entry in facts.env),
+        user=facts.user,
+        assemble_user=builder.assemble_user,
+        workdir=facts.workdir,
+        scripts=builder.scripts,
+        destination=builder.destination,
+        ports=facts.exposed,
+        labels=dict(sorted(facts.labels.items())),
     )
+
+
+def _summary(shown: _Shown) -> str:
+    return "\n".join(f"{word:<13} {ui.printable(value)}" for word, value in _lines(shown) if value)
+
+
+def _lines(shown: _Shown) -> Iterator[tuple[str, str]]:
+    yield "builder", f"{shown.name} {shown.version}".strip()
+    yield "image", shown.image
+    yield "base", shown.base
+    yield from (("detects", f"{sign.file}: {sign.means}") for sign in shown.detects)
+    yield "user", shown.user
+    yield "assembles as", shown.assemble_user
+    yield "workdir", shown.workdir
+    yield "scripts", shown.scripts
+    yield "destination", shown.destination
+    yield "ports", " ".join(shown.ports)
+    yield from (("env", f"{name}={value}") for name, value in shown.env.items())
+    yield from (("label", f"{name}={value}") for name, value in shown.labels.items())

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,26 +14,34 @@ from typing import Annotated, Any
 import typer
 
 from s2ictl import journal, ledger, ui
+from s2ictl.cli import waterfall
 from s2ictl.cli.places import state_directory
-from s2ictl.cli.session import Session, command
+from s2ictl.cli.records import open_known
+from s2ictl.cli.session import Session, World, command
 from s2ictl.errors import RecordNotFound
+from s2ictl.journal import Moment, Span
+from s2ictl.ledger import Ledger
 from s2ictl.models import Entry
+from s2ictl.ui.jsonlines import JsonLines
+from s2ictl.ui.plain import Plain
 
 NEWEST = 20
 _EVERYTHING = 1_000_000
-_OVER = ("succeeded", "failed", "superseded", "dead")
+_AT_WORK = ("queued", "running")
 _PAUSE_SECONDS = 0.2
+_HEAD = ("ID", "APP", "COMMIT", "STATE", "WHEN", "TOOK")
+_WORTH_SHOWING = 12  # characters of a source or an image, below which a cut one tells nothing
 
-State = Annotated[
-    Path | None, typer.Option("--state", metavar="DIR", help="The state directory of the server (S2ICTL_STATE).")
+State = Annotated[Path | None, typer.Option("--state", metavar="DIR", help="Where builds are recorded (S2ICTL_STATE).")]
+Identity = Annotated[
+    str, typer.Argument(metavar="ID", help="A build as `builds list` names it, how its id begins, or `last`.")
 ]
-Identity = Annotated[str, typer.Argument(metavar="ID", help="A build, as `builds list` names it.")]
 
 
 def register(app: typer.Typer) -> None:
     builds = typer.Typer(name="builds", help="What was built, and what waits to be.", rich_markup_mode=None)
     command(builds, "list", example="s2ictl builds list --all -o json")(list_builds)
-    command(builds, "show", example="s2ictl builds show 7b0228009f70")(show)
+    command(builds, "show", example="s2ictl builds show last")(show)
     command(builds, "logs", example="s2ictl builds logs 7b0228009f70 --follow", without=frozenset({"-f"}))(logs)
     app.add_typer(builds)
 
@@ -41,28 +53,25 @@ def list_builds(
 ) -> None:
     """List builds, the newest first."""
     entries = _entries(_state(session, state), limit=_EVERYTHING if everything else NEWEST)
-    rows = [_row(entry) for entry in entries]
-    head = ("ID", "APP", "COMMIT", "STATE", "ATTEMPTS", "ARRIVED", "TOOK")
     names = tuple(entry.id for entry in entries)
-    session.answer(ui.Answer(text=ui.table(head, rows), names=names, data=[record(entry) for entry in entries]))
-
-
-def _row(entry: Entry) -> tuple[str, ...]:
-    commit, attempts = entry.commit[:12], str(entry.attempts)
-    return (entry.id, entry.app, commit, entry.state, attempts, _when(entry.arrived), _took(entry))
+    text = _table(entries, width=_width(session.world), mark="…" if _takes_blocks(session.world) else "~")
+    session.answer(ui.Answer(text=text, names=names, data=[record(entry) for entry in entries]))
 
 
 def show(session: Session, identity: Identity, state: State = None) -> None:
-    """Say everything that is known of one build."""
-    entry = _entry(_state(session, state), identity)
-    data = record(entry) | {
-        "ref": entry.ref,
-        "delivery": entry.delivery,
-        "arrived": _iso(entry.arrived),
-        "address": entry.address,
-        "reason": entry.reason,
-    }
-    text = "\n".join(f"{key + ':':<10} {ui.printable(str(value))}" for key, value in data.items() if value)
+    """Say everything that is known of one build, and where its time went."""
+    home = _state(session, state)
+    with _opened(home, identity) as opened:
+        entry = opened.find(identity)
+    spans = journal.timeline(ledger.log_file(home, entry.id))
+    if entry.state == "running":
+        spans = _so_far(spans, time.time() - entry.started)
+    facts = _facts(entry)
+    lines = [f"{key + ':':<10} {ui.printable(_text(value))}" for key, value in facts.items() if value]
+    world = session.world
+    drawn = waterfall.draw(spans, width=_width(world) or waterfall.WIDTH, blocks=_takes_blocks(world))
+    text = "\n".join([*lines, *(["", drawn] if drawn else [])])
+    data = facts | {"steps": [_step(span, over=entry.state not in _AT_WORK) for span in spans]}
     session.answer(ui.Answer(text=text, names=(entry.id,), data=data))
 
 
@@ -74,15 +83,99 @@ def logs(
 ) -> None:
     """Show again what was said while something was built."""
     home = _state(session, state)
-    path = ledger.log_file(home, _entry(home, identity).id)
-    stdout = session.world.stdout
-    look = ui.JsonLines(stdout) if session.general.output == "json" else ui.Plain(stdout)
+    with _opened(home, identity) as opened:
+        found = opened.find(identity).id
 
     def is_over() -> bool:
-        return _entry(home, identity).state in _OVER
+        with _opened(home, found) as opened:
+            return opened.entry(found).state not in _AT_WORK
 
-    for event in journal.follow(path, is_over=is_over, pause=_pause) if follow else journal.replay(path):
-        look.show(event)
+    path = ledger.log_file(home, found)
+    _say(journal.follow(path, is_over=is_over, pause=_pause) if follow else journal.moments(path), session)
+
+
+def _say(moments: Iterator[Moment], session: Session) -> None:
+    """As it was said then, in the time of then."""
+    stdout, now = session.world.stdout, 0.0
+    as_json = session.general.output == "json"
+    look = JsonLines(stdout, clock=lambda: now) if as_json else Plain(stdout, clock=lambda: now)
+    for moment in moments:
+        now = now if moment.at is None else moment.at
+        if session.general.verbose and not as_json:
+            stdout.write(f"{'' if moment.at is None else f'{now:.3f}':>9}  ")
+        look.show(moment.event)
+
+
+def _pause() -> None:
+    time.sleep(_PAUSE_SECONDS)
+
+
+# ------------------------------------------------------------------------------------------------------- the ledger
+
+
+def _state(session: Session, given: Path | None) -> Path:
+    return session.world.cwd / given if given else state_directory(session.world)
+
+
+def _entries(state: Path, *, limit: int) -> tuple[Entry, ...]:
+    """Nothing was built where there is no ledger yet, and looking does not make one."""
+    if not ledger.exists(state):
+        return ()
+    with open_known(state) as opened:
+        return opened.entries(limit=limit)
+
+
+@contextmanager
+def _opened(state: Path, identity: str) -> Iterator[Ledger]:
+    if not ledger.exists(state):
+        raise RecordNotFound(
+            f"no build {identity[:80]!r}", detail=f"nothing was built in {state} yet", hint="--state DIR"
+        )
+    with open_known(state) as opened:
+        yield opened
+
+
+# -------------------------------------------------------------------------------------------------------- as a table
+
+
+def _table(entries: Sequence[Entry], *, width: int, mark: str) -> str:
+    """What is short stands whole; what something was built from and into gets the room that a terminal has left."""
+    rows = [_row(entry) for entry in entries]
+    taken = len(ui.table(_HEAD, [tuple(text.ljust(1) for text in row) for row in rows]).split("\n")[0])
+    room = (width - taken) // 2 - 2 if width else _EVERYTHING
+    if room < _WORTH_SHOWING:
+        return ui.table(_HEAD, rows)
+    ends = [tuple(_cut(text, room, mark) for text in _ends(entry)) for entry in entries]
+    return ui.table((*_HEAD, "FROM", "INTO"), [(*row, *each) for row, each in zip(rows, ends, strict=True)])
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    return (entry.id, entry.app, entry.commit[:12], entry.state, _iso(entry.arrived) or "", _took(entry))
+
+
+def _ends(entry: Entry) -> tuple[str, str]:
+    branch = entry.ref.removeprefix("refs/heads/")
+    return entry.source or branch, next(iter(entry.tags), entry.digest or entry.image)
+
+
+def _cut(text: str, room: int, mark: str) -> str:
+    """The end of an address or of a path tells more than how it begins."""
+    return text if len(text) <= room else mark + text[1 - room :]
+
+
+def _width(world: World) -> int:
+    """The columns of the terminal that the answer goes to; 0 where there is none, and no limit."""
+    if not world.stdout.isatty():
+        return 0
+    given = world.environ.get("COLUMNS", "")
+    return int(given) if given.isascii() and given.isdigit() else os.get_terminal_size(world.stdout.fileno()).columns
+
+
+def _takes_blocks(world: World) -> bool:
+    return (world.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
+
+
+# ------------------------------------------------------------------------------------------------------- as objects
 
 
 def record(entry: Entry) -> dict[str, Any]:
@@ -97,42 +190,51 @@ def record(entry: Entry) -> dict[str, Any]:
         "digest": entry.digest,
         "started": _iso(entry.started),
         "finished": _iso(entry.finished),
+        "source": entry.source,
+        "builder": entry.builder,
+        "tags": entry.tags,
     }
 
 
-def _state(session: Session, given: Path | None) -> Path:
-    return session.world.cwd / given if given else state_directory(session.world)
+def _facts(entry: Entry) -> dict[str, Any]:
+    return record(entry) | {
+        "took": _took(entry),
+        "image": entry.image,
+        "ref": entry.ref,
+        "delivery": entry.delivery,
+        "arrived": _iso(entry.arrived),
+        "address": entry.address,
+        "reason": entry.reason,
+        "exit": entry.exit_code,
+        "owner": entry.owner,
+    }
 
 
-def _entries(state: Path, *, limit: int) -> tuple[Entry, ...]:
-    """Nothing was built where there is no ledger yet, and looking does not make one."""
-    if not ledger.exists(state):
-        return ()
-    with ledger.open_ledger(state, time.time) as opened:
-        return opened.entries(limit=limit)
+def _step(span: Span, *, over: bool) -> dict[str, Any]:
+    """A step whose end nobody told, in a build that is over, has failed."""
+    return {
+        "name": span.name,
+        "began": round(span.began, 3),
+        "seconds": round(span.seconds, 3),
+        "cached": span.cached,
+        "size": span.size,
+        "failed": span.failed or (over and not span.finished),
+    }
 
 
-def _entry(state: Path, identity: str) -> Entry:
-    if not ledger.exists(state):
-        raise RecordNotFound(
-            f"no build {identity[:80]!r}", detail=f"nothing was built in {state} yet", hint="--state DIR"
-        )
-    with ledger.open_ledger(state, time.time) as opened:
-        return opened.entry(identity)
+def _so_far(spans: tuple[Span, ...], elapsed: float) -> tuple[Span, ...]:
+    """A step at work lasts until now, also when it has said nothing for a while."""
+    return tuple(s if s.finished else replace(s, seconds=max(s.seconds, elapsed - s.began)) for s in spans)
 
 
-def _pause() -> None:
-    time.sleep(_PAUSE_SECONDS)
+def _text(value: object) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _iso(seconds: float) -> str | None:
     return (
         datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z") if seconds else None
     )
-
-
-def _when(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _took(entry: Entry) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import typer
 
 from s2ictl import ui
-from s2ictl.cli.builders import chosen, promises, told, trying
 from s2ictl.cli.flags import CaBundle, DryRun
+from s2ictl.cli.folders import named
 from s2ictl.cli.session import Session, command
+from s2ictl.cli.trials import promises, told, trying
 from s2ictl.events import Notice
 
 _BUILDER = "python"
@@ -19,12 +20,12 @@ def register(app: typer.Typer) -> None:
 
 def demo(session: Session, ca: CaBundle = None, dry_run: DryRun = False) -> None:
     """Build a sample application, run it, and show what it answers."""
-    (folder,) = chosen([_BUILDER])
+    folder = named(_BUILDER, session.world.cwd)
     if dry_run:
         session.answer(promises([folder]))
         return
-    with trying(session, ca) as try_out:
-        trial = try_out(folder)
+    with trying(session, ca) as bench:
+        trial = bench.try_out(folder)
     image = str(trial.image.names[0])
     took = ", ".join(f"{step.name} {ui.seconds(step.seconds)}" for step in trial.steps)
     session.emit(Notice(text=f"{ui.seconds(trial.seconds)} in all: {took}"))

@@ -74,14 +74,12 @@ def register(app: typer.Typer) -> None:
 def deploy(
     session: Session,
     image: Image,
-    name: flags.AppName = "",
-    namespace: flags.Namespace = "",
+    *,
+    given: flags.DeployFlags,
     port: flags.Ports = None,
     service_port: ServicePort = None,
     port_name: PortName = "",
-    expose: flags.Exposed = None,
     node_address: NodeAddress = "",
-    replicas: flags.Replicas = None,
     readiness: Readiness = None,
     readiness_path: Path_ = "",
     readiness_port: ProbePort = None,
@@ -95,7 +93,6 @@ def deploy(
     insecure_registry: flags.Insecure = None,
     ca: flags.CaBundle = None,
     nodes: Nodes = "",
-    wait: flags.Wait = None,
     timeout: Timeout = 300,
     create_namespace: Create = False,
     force_conflicts: Force = False,
@@ -105,10 +102,8 @@ def deploy(
 ) -> None:
     """Put an image on the cluster, and wait until it answers."""
     world, configured = session.world, project.to_deploy(session, image)
-    given = flags.DeployFlags(
-        name=name, namespace=namespace, ports=tuple(port or ()), expose=expose, replicas=replicas, wait=wait
-    )
-    asked = rollout.request_of(given, configured, configured.image or Reference.parse(image))
+    written = configured.image or Reference.parse(image)
+    asked = rollout.request_of(given, configured, written, ports=tuple(port or ()))
     request = replace(
         asked,
         app=replace(

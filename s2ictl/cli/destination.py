@@ -5,14 +5,13 @@ All of it is settled before the work, so that a build does not end in front of a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from s2ictl import logins, ui
 from s2ictl.cli import results, rollout
 from s2ictl.cli import workshop as works
-from s2ictl.cli.flags import DeployFlags, image_names, refuse_deploy_flags
+from s2ictl.cli.flags import DeployFlags, ResultFlags, image_names, refuse_deploy_flags
 from s2ictl.cli.session import Session
 from s2ictl.errors import InvalidUsage
 from s2ictl.models import AppConfig, Image, Login, Logins, Reference
@@ -26,7 +25,9 @@ class Wish:
     push: bool
     deploy: bool
     given: DeployFlags
+    ports: tuple[str, ...]
     secret: str
+    login_file: Path | None
     insecure: frozenset[str]
     ca_bundle: Path | None
 
@@ -40,15 +41,41 @@ class Destination:
     rollout: rollout.RolloutRequest | None = None
 
 
-def written(typed: Iterable[str], app: AppConfig) -> tuple[str, ...]:
-    """The names as they were typed, else the one in s2i.yaml."""
-    return tuple(filter(None, typed)) or ((str(app.image),) if app.image else ())
+def wish(
+    result: ResultFlags,
+    given: DeployFlags,
+    app: AppConfig,
+    session: Session,
+    *,
+    named: str,
+    deploy: bool,
+    ports: tuple[str, ...],
+    ca_bundle: Path | None,
+) -> Wish:
+    """The flags over s2i.yaml; `named` is the name that stood among the words."""
+    typed = tuple(filter(None, (named, *(result.tag or ()))))
+    return Wish(
+        written=typed or ((str(app.image),) if app.image else ()),
+        push=result.push or deploy,
+        deploy=deploy,
+        given=given,
+        ports=ports,
+        secret=result.registry_secret or app.registry_secret,
+        login_file=works.login_file(session.world.cwd, result.dockercfg_path),
+        insecure=frozenset(result.insecure_registry or ()),
+        ca_bundle=ca_bundle,
+    )
+
+
+def called(app: AppConfig, names: tuple[Reference, ...], made_of: str) -> str:
+    """What an app goes by in the records: its own name, else the last part of its image's, or of where it lies."""
+    return app.name or (names[0].repository.rpartition("/")[2] if names else PurePosixPath(made_of).stem)
 
 
 def check(wish: Wish, app: AppConfig) -> tuple[Reference, ...]:
     """Refuse what can be seen in the words alone; answers the names as far as they are known without asking."""
     if not wish.deploy:
-        refuse_deploy_flags(wish.given)
+        refuse_deploy_flags(wish.given, wish.ports)
     elif not wish.written:
         raise InvalidUsage("--deploy needs a name for the image", hint="--tag registry.example.com/team/app:1.0")
     else:
@@ -68,22 +95,25 @@ def settle(wish: Wish, app: AppConfig, session: Session, *, dry_run: bool) -> De
         logins.login_of(known, name.registry, name=secret)
     return Destination(
         names=names,
-        find_login=works.registry_logins(known, secret, session.world),
+        find_login=works.registry_logins(known, secret, session.world, wish.login_file),
         rollout=replace(landing, app=replace(landing.app, image=names[0])) if landing else None,
     )
 
 
 def answer(
     image: Image, where: Destination, session: Session, tally: results.Tally, *, names: tuple[str, ...]
-) -> ui.Answer:
-    """Roll the image out where that was asked for; `names` are those under which it can be had now."""
+) -> tuple[ui.Answer, str]:
+    """Roll the image out where that was asked for; `names` are those under which it can be had now.
+
+    Answers the app's address beside what is said, "" where nothing was rolled out or is exposed.
+    """
     if where.rollout is None:
-        return ui.Answer(text=names[0], names=names, data=tally.result(image, name=names[0]))
+        return ui.Answer(text=names[0], names=names, data=tally.result(image, name=names[0])), ""
     app = replace(where.rollout.app, image=where.names[0].at(image.digest))
     done = rollout.roll_out(replace(where.rollout, app=app), replace(session, emit=tally))
     there = rollout.place_of(done)
     result = tally.result(image, name=names[0], address=done.address)
-    return ui.Answer(text=done.address or there, names=(there,), data=result)
+    return ui.Answer(text=done.address or there, names=(there,), data=result), done.address
 
 
 def _names(wish: Wish, known: tuple[Login, ...]) -> tuple[Reference, ...]:
@@ -93,5 +123,5 @@ def _names(wish: Wish, known: tuple[Login, ...]) -> tuple[Reference, ...]:
 
 def _asked(wish: Wish, app: AppConfig) -> rollout.RolloutRequest:
     image = image_names(wish.written[:1], push=False)[0]
-    asked = rollout.request_of(wish.given, app, image)
+    asked = rollout.request_of(wish.given, app, image, ports=wish.ports)
     return replace(asked, secret=wish.secret, insecure=wish.insecure, ca_bundle=wish.ca_bundle)

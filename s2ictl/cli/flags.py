@@ -1,6 +1,8 @@
 """The flags that several commands share, and how their texts are read.
 
 Written once, so that a flag means the same wherever it is typed; what only one command knows stays with that command.
+Flags of one subject are a group: a dataclass that a command takes as one parameter, its docstring the heading in the
+help.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +23,6 @@ from s2ictl.models import Expose, Login, Reference, parse_duration
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
-_MOUNT = re.compile(r"/[^:]*:/.*")
 
 
 def duration(text: str | int) -> int:
@@ -42,28 +42,46 @@ def timeout(text: str | int) -> int:
 
 Name = Annotated[str, typer.Argument(metavar="[TAG]", help="The same as --tag.", show_default=False)]
 Tags = Annotated[list[str] | None, typer.Option("--tag", "-t", metavar="NAME", help="What the image is called.")]
-Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="Stays in the image.")]
+Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable for the app.")]
 Label = Annotated[list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="A label of the image.")]
-RegistrySecret = Annotated[
-    str,
-    typer.Option(
-        "--registry-secret", metavar="[NS/]NAME", help="The cluster's Secret to push with.", show_default=False
-    ),
-]
 Insecure = Annotated[list[str] | None, typer.Option("--insecure-registry", metavar="HOST", help="May be without TLS.")]
 CaBundle = Annotated[
     Path | None,
     typer.Option("--ca-bundle", metavar="FILE", help="Who signed for the hosts that are asked.", show_default=False),
 ]
-ResultFile = Annotated[
-    Path | None, typer.Option("--result-file", metavar="FILE", help="Where the answer is written as JSON, too.")
+AllowHttp = Annotated[
+    bool, typer.Option("--allow-http", help="Let what is fetched come without TLS; also S2ICTL_ALLOW_HTTP=1.")
 ]
-AllowHttp = Annotated[bool, typer.Option("--allow-http", help="Let git go without TLS; also S2ICTL_ALLOW_HTTP=1.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and contact nothing.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultFlags:
+    """What becomes of the image."""
+
+    tag: Tags = None
+    push: Annotated[bool, typer.Option("--push", help="Send the image to its registry.")] = False
+    registry_secret: Annotated[
+        str,
+        typer.Option(
+            "--registry-secret", metavar="[NS/]NAME", help="The cluster's Secret to push with.", show_default=False
+        ),
+    ] = ""
+    dockercfg_path: Annotated[
+        Path | None,
+        typer.Option("--dockercfg-path", metavar="FILE", help="The one file of logins for registries."),
+    ] = None
+    insecure_registry: Insecure = None
+    result_file: Annotated[
+        Path | None, typer.Option("--result-file", metavar="FILE", help="Where the answer is written as JSON, too.")
+    ] = None
+    dry_run: DryRun = False
+
 
 # ------------------------------------------------------------------------------------------ what puts it on a cluster
 
-Deploy = Annotated[bool, typer.Option("--deploy", help="Push it, and put it on the cluster.")]
+_CLUSTER = "How it runs on the cluster"
+Deploy = Annotated[bool, typer.Option("--deploy", help="Push it, and put it on the cluster.", rich_help_panel=_CLUSTER)]
 AppName = Annotated[
     str, typer.Option("--name", help="What the app is called on the cluster.", show_default="as its image")
 ]
@@ -72,58 +90,52 @@ Namespace = Annotated[
 ]
 Ports = Annotated[
     list[str] | None,
-    typer.Option("--port", metavar="[NAME=]PORT", help="Where the app listens.", show_default="the image's"),
+    typer.Option(
+        "--port",
+        metavar="[NAME=]PORT",
+        help="Where the app listens.",
+        show_default="the image's",
+        rich_help_panel=_CLUSTER,
+    ),
 ]
-Exposed = Annotated[
-    Expose | None, typer.Option("--expose", help="How the app is reached from outside.", show_default="none")
-]
-Replicas = Annotated[int | None, typer.Option("--replicas", help="Left as they are unless it is said.")]
-Wait = Annotated[bool | None, typer.Option("--wait/--no-wait", help="Wait until the app answers.", show_default="wait")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeployFlags:
-    """What `build` and `b2i` take of the flags of `deploy`; whatever was not said is empty or None."""
+    """How it runs on the cluster."""
 
-    name: str = ""
-    namespace: str = ""
-    ports: tuple[str, ...] = ()
-    expose: Expose | None = None
-    replicas: int | None = None
-    wait: bool | None = None
+    name: AppName = ""
+    namespace: Namespace = ""
+    expose: Annotated[
+        Expose | None, typer.Option("--expose", help="How the app is reached from outside.", show_default="none")
+    ] = None
+    replicas: Annotated[int | None, typer.Option("--replicas", help="Left as they are unless it is said.")] = None
+    wait: Annotated[
+        bool | None, typer.Option("--wait/--no-wait", help="Wait until the app answers.", show_default="wait")
+    ] = None
 
 
-def refuse_deploy_flags(given: DeployFlags) -> None:
+def refuse_deploy_flags(given: DeployFlags, ports: Sequence[str]) -> None:
     """Without --deploy none of them means anything, and `-n` meant something else in the older tool."""
-    for flag in _said(given):
+    for flag in _said(given, ports):
         hint = "add --deploy; the older tool's -n is --application-name" if flag == "--namespace" else "add --deploy"
         raise InvalidUsage(f"{flag} says how the image is deployed, and --deploy is not given", hint=hint)
 
 
-def _said(given: DeployFlags) -> Iterator[str]:
+def _said(given: DeployFlags, ports: Sequence[str]) -> Iterator[str]:
     yield from ["--name"] if given.name else []
     yield from ["--namespace"] if given.namespace else []
-    yield from ["--port"] if given.ports else []
+    yield from ["--port"] if ports else []
     yield from ["--expose"] if given.expose is not None else []
     yield from ["--replicas"] if given.replicas is not None else []
     yield from ["--wait" if given.wait else "--no-wait"] if given.wait is not None else []
-
-
-def refuse_mounts(arguments: Sequence[str]) -> None:
-    """The older tool's `-v HOST:CONTAINER` would be read as --verbose and a source."""
-    for before, after in pairwise(arguments):
-        if before == "-v" and _MOUNT.fullmatch(after):
-            raise InvalidUsage(
-                f"-v {after[:80]} is no volume here: -v is --verbose",
-                hint="a volume is written --volume, which this version does not have yet",
-            )
 
 
 # ------------------------------------------------------------------------------------------------- texts become values
 
 
 def lets_http(world: World, flag: bool) -> bool:
-    """Whether git may go without TLS beyond this machine."""
+    """Whether what is fetched may come without TLS from beyond this machine."""
     return flag or world.environ.get("S2ICTL_ALLOW_HTTP") == "1"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,8 @@ from s2ictl.errors import CLOSED_PIPE, Interrupted, InvalidUsage, S2IError, Term
 
 _LONGEST_ARGUMENT = 65536
 _COMPLETING = "_S2ICTL_COMPLETE"
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+_MOUNT = re.compile(r"-v=?(/[^:]*:/.*)")
 
 
 def main(world: World, *, words: Sequence[Word] = WORDS) -> int:
@@ -58,6 +61,17 @@ def _check_arguments(arguments: Sequence[str]) -> None:
             if (character < " " and character != "\t") or character == "\x7f" or "\ud800" <= character <= "\udfff":
                 kind = "a byte that is not UTF-8" if character >= "\ud800" else "a control character"
                 raise InvalidUsage(f"{argument[:position]!r}… has {kind} at position {position + 1}")
+    _refuse_mounts(arguments)
+
+
+def _refuse_mounts(arguments: Sequence[str]) -> None:
+    """The older tool's `-v HOST:CONTAINER` would be read as --verbose and a source."""
+    joined = (before + after for before, after in itertools.pairwise((*arguments, "")) if before == "-v")
+    for text in (*arguments, *joined):
+        if mount := _MOUNT.fullmatch(text):
+            raise InvalidUsage(
+                f"-v {mount[1][:80]} is no volume here: -v is --verbose", hint=f"--volume {mount[1][:200]}"
+            )
 
 
 def _speak_to_the_shell() -> None:
@@ -80,23 +94,25 @@ def _wrong_words(error: typer.TyperException) -> S2IError:
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let SIGTERM unwind the stack as Ctrl-C does; the older handler comes back afterwards."""
+    """Let SIGTERM, and the end of the terminal, unwind the stack as Ctrl-C does; the older handlers come back after."""
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         raise Stopped
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {number: signal.signal(number, stop) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _fail(error: S2IError, world: World) -> int:
     with suppress(BrokenPipeError):
         if "--debug" in world.arguments:
             world.stderr.write("".join(traceback.format_exception(error)))
-        ui.print_error(error, as_json=_asks_for_json(world.arguments), stderr=world.stderr)
+        as_json = _asks_for_json(world.arguments)
+        ui.print_error(error, as_json=as_json, stderr=world.stderr, environ=world.environ)
     return error.exit_code
 
 

@@ -40,15 +40,16 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, kw_only=True)
 class Tally:
-    """Passes on what is said, and keeps how long each step took."""
+    """Passes on what is said, and keeps how long each step took; `build` is the number of the record."""
 
     emit: Emit
+    build: str = ""
     began: float = field(default_factory=time.monotonic)
     steps: list[Step] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StepFinished):
-            self.steps.append(Step(name=event.name, seconds=round(event.seconds, 3)))
+            self.steps.append(Step(name=event.name, seconds=round(event.seconds, 3), cached=event.cached))
         self.emit(event)
 
     def result(self, image: Image, *, name: str, address: str = "") -> Result:
@@ -64,8 +65,14 @@ class Tally:
             seconds=round(time.monotonic() - self.began, 3),
             steps=tuple(self.steps),
             address=address,
-            build="",
+            build=self.build,
         )
+
+
+def check(session: Session, path: Path | None) -> None:
+    """Refuse a file that could not be written, before there is anything to write."""
+    if path is not None and not (session.world.cwd / path).parent.is_dir():
+        raise InvalidUsage(f"--result-file {path} lies in a directory that is not there", hint="make it first")
 
 
 def give(session: Session, answer: ui.Answer, path: Path | None) -> None:

@@ -61,7 +61,9 @@ class RolloutRequest:
     allow_unverified: bool = False
 
 
-def request_of(given: DeployFlags, configured: AppConfig, image: Reference) -> RolloutRequest:
+def request_of(
+    given: DeployFlags, configured: AppConfig, image: Reference, *, ports: tuple[str, ...] = ()
+) -> RolloutRequest:
     """The flags over what s2i.yaml says; an app that nobody named is called as the last part of its image."""
     asked = configured.deploy or DeployConfig()
     app = App(
@@ -75,7 +77,7 @@ def request_of(given: DeployFlags, configured: AppConfig, image: Reference) -> R
     )
     return RolloutRequest(
         app=app,
-        ports=given.ports or ((str(asked.port),) if asked.port else ()),
+        ports=ports or ((str(asked.port),) if asked.port else ()),
         service_port=asked.service_port,
         secret=configured.registry_secret,
         wait=given.wait is not False,

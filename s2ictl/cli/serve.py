@@ -41,7 +41,7 @@ from s2ictl.models import (
     Rollout,
     parse_size,
 )
-from s2ictl.sources import parse_source
+from s2ictl.sources import FetchOptions, parse_source
 
 _LARGEST_BODY = 25 << 20
 _DEFAULT_LISTEN = "127.0.0.1:8088"
@@ -145,7 +145,13 @@ def _perform(
         entry,
         app,
         source=parse_source(
-            app.source, ref=entry.commit, context_dir=app.build.context_dir, allow_http=allow_http, cwd=apps
+            app.source,
+            ref=entry.commit,
+            context_dir=app.build.context_dir,
+            submodules=app.build.submodules is True,
+            lfs=app.build.lfs,
+            allow_http=allow_http,
+            cwd=apps,
         ),
         names=tuple(names.final_name(str(name), secret=secret, push=True) for name in jobs.names_of(entry, app)),
         build_env=works.package_sources(world.environ),
@@ -154,7 +160,8 @@ def _perform(
     registry = works.registry_logins(secret, app.registry_secret, world)
     forge = _forge_logins(app, world)
     with open_docker(world.environ, host=this_host(), emit=emit) as engine:
-        bench = works.workshop(world, engine, find_login=registry, find_git_login=forge)
+        options = FetchOptions(ca_bundle=request.ca_bundle, public_only=True)
+        bench = works.workshop(world, engine, options=options, find_login=registry, find_git_login=forge)
 
         def deploy(asked: DeployConfig, image: Reference) -> Rollout:
             facts = engine.facts(str(image), pull="if-not-present", login=registry(image.registry), emit=emit)
@@ -172,7 +179,7 @@ def _perform(
 
 def _forge_logins(app: AppConfig, world: World) -> Logins:
     """The forge's token for the forge's host, and what this user has for any other."""
-    login, others = jobs.forge_login(app, world.environ), works.git_logins(world, "", None)
+    login, others = jobs.forge_login(app, world.environ), works.git_logins(world)
 
     def find(host: str) -> Login | None:
         return login if login and login.host == host else others(host)

@@ -7,16 +7,18 @@ reaches for the process around it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TextIO, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from s2ictl import ui
 from s2ictl.errors import Interrupted, InvalidUsage, Terminated
@@ -134,7 +136,8 @@ def command(
     """Register a function whose first parameter is the session as a command of `app`.
 
     Its docstring is the help, with `example` below it; `without` names spellings of general flags that this command
-    needs for itself (`-f` in `logs`). A parameter whose type is a dataclass stands for all flags that are its fields.
+    needs for itself (`-f` in `logs`). A parameter whose type is a dataclass stands for all flags that are its fields,
+    and its docstring is the heading above them.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -154,7 +157,7 @@ def command(
         everywhere = general_parameters(hidden=True, without=without)
         run.__signature__ = inspect.Signature([context, *parameters, *everywhere])  # type: ignore[attr-defined]
         run.__annotations__ = {}
-        app.command(name, epilog=f"Example:  {example}", hidden=hidden)(run)
+        app.command(name, cls=_Command, epilog=f"Example:  {example}", hidden=hidden)(run)
         return function
 
     return register
@@ -166,10 +169,58 @@ def _is_group(kind: object) -> bool:
 
 def _flags_of(group: type[Any]) -> list[inspect.Parameter]:
     kinds = get_type_hints(group, include_extras=True)
+    heading = inspect.getdoc(group) or ""
     return [
-        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
+        inspect.Parameter(
+            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=_below(heading, kinds[f.name])
+        )
         for f in fields(group)
     ]
+
+
+def _below(heading: str, annotation: Any) -> Any:
+    """The same flag, shown in the help under a heading."""
+    option = copy.copy(annotation.__metadata__[0])
+    option.rich_help_panel = heading.rstrip(".")
+    return Annotated[annotation.__origin__, option]
+
+
+class _Command(TyperCommand):
+    """A command whose help shows its flags by groups: typer itself does so only with rich, which is never loaded."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _plainly(args, dict(self._opposites())))
+
+    def _opposites(self) -> Iterator[tuple[str, str]]:
+        for switch in (parameter for parameter in self.params if getattr(parameter, "is_flag", False)):
+            yes, no = switch.opts, switch.secondary_opts
+            yield from ((spelling, no[0] if no else "") for spelling in yes)
+            yield from ((spelling, yes[0]) for spelling in no)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            heading = getattr(parameter, "rich_help_panel", None)
+            usual = "Arguments" if parameter.param_type_name == "argument" else "Options"
+            if record is not None:
+                sections.setdefault(heading or usual, []).append(record)
+        sections["Options"] = sections.pop("Options")  # what is of no group, `--help` among it, stands last
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
+
+
+def _plainly(arguments: list[str], opposites: Mapping[str, str]) -> list[str]:
+    """`--copy=true` and `--copy=false`, as the older tool takes them: the flag, and its opposite if there is one."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    plain = []
+    for argument in arguments[:end]:
+        flag, _, value = argument.rpartition("=")
+        said = {"true": flag, "false": opposites[flag]} if flag in opposites else {}
+        plain.append(said.get(value, argument))
+    return [argument for argument in plain if argument] + arguments[end:]
 
 
 def _pop_group(group: type[Any], arguments: dict[str, Any]) -> Any:
@@ -178,8 +229,11 @@ def _pop_group(group: type[Any], arguments: dict[str, Any]) -> Any:
 
 def _run(function: Callable[..., None], world: World, general: General, arguments: dict[str, Any]) -> None:
     appearance = general.appearance()
+    began = time.time() - time.monotonic()  # the time of day, never set back while a command runs
     try:
-        with ui.showing(appearance, stderr=world.stderr, environ=world.environ, now=time.time()) as emit:
+        with ui.showing(
+            appearance, stderr=world.stderr, environ=world.environ, clock=lambda: began + time.monotonic()
+        ) as emit:
             function(Session(world=world, general=general, emit=emit), **arguments)
     except BrokenPipeError as gone:
         raise ClosedPipe from gone

@@ -43,8 +43,9 @@ def _in(module: str) -> Callable[[], Any]:
 # In the order in which a newcomer needs them.
 WORDS = (
     Word("build", "Turn source into an image.", _in("build")),
+    Word("rebuild", "Build an image again, from what its labels say of its source.", _in("rebuild")),
     Word("b2i", "Turn a finished artifact into an image, without a container engine.", _in("b2i")),
-    Word("detect", "Say which builder fits a source, and why.", _in("build")),
+    Word("detect", "Say which builder fits a source, and why.", _in("detect")),
     Word("demo", "Build a sample application, run it, and show what it answers.", _in("demo")),
     Word("deploy", "Put an image on the cluster, and wait until it answers.", _in("deploy")),
     Word("status", "Show how the apps on the cluster stand.", _in("deploy")),

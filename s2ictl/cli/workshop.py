@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
 import s2ictl
-from s2ictl import kubeconfig, logins, sources
+from s2ictl import kubeconfig, logins, scripts, sources
 from s2ictl.bases import root_filesystem
 from s2ictl.build import Workshop
 from s2ictl.builders import Folder, load_all, shelf
 from s2ictl.cli.places import cache_directory
 from s2ictl.cli.session import Session, World
-from s2ictl.cluster import open_cluster, read_secret
+from s2ictl.cluster import Cluster, open_cluster, read_secret, read_typed_secret
 from s2ictl.engines import Engine
-from s2ictl.errors import InvalidUsage
+from s2ictl.errors import InvalidUsage, Unauthorized
 from s2ictl.events import Emit
 from s2ictl.models import Login, Logins, Secret, Source, Tree
 from s2ictl.sources import FetchOptions
+from s2ictl.sources.secrets import GitSecret, read_git_secret
 from s2ictl.transport import ca_bundle
 
 _TOKEN = "S2ICTL_GIT_TOKEN"  # noqa: S105  (its name)
@@ -67,10 +68,11 @@ def workshop(
     chosen = options or FetchOptions(ca_bundle=bundle(world, None))
     return Workshop(
         engine=engine,
-        fetch=partial(fetch, world, chosen, find_git_login or git_logins(world, "", None)),
+        fetch=partial(fetch, world, chosen, find_git_login or git_logins(world)),
         find_login=find_login or partial(logins.find_login, environ=world.environ, home=world.home),
         folders=our_builders(),
         root_filesystem=lambda suite, said: root_filesystem(suite, world.environ, said),
+        download=partial(scripts.download, environ=world.environ, ca_bundle=chosen.ca_bundle),
     )
 
 
@@ -85,6 +87,7 @@ def fetch(
         emit=emit,
         options=options,
         find_login=find_login,
+        stdin=getattr(world.stdin, "buffer", None),
     )
 
 
@@ -107,16 +110,17 @@ def _addresses(links: str) -> str:
     return " ".join(link for link in links.split() if link.lower().startswith(("https://", "http://")))
 
 
-def git_logins(world: World, username: str, password: Secret | None) -> Logins:
-    """The login for a forge: from the flags, else the token of the environment; asked for the source's own host."""
+def git_logins(world: World, username: str = "", password: Secret | None = None, *, typed: bool = True) -> Logins:
+    """The login for a forge: from the flags, else the token of the environment; asked for the source's own host.
+
+    Where nobody typed which host that is, the token, which is for no host in particular, stays here.
+    """
 
     def find(host: str) -> Login | None:
         if password is not None:
             return Login(host=host, username=username, password=password, origin="--git-password-file")
-        token = world.environ.get(_TOKEN)
-        return (
-            Login(host=host, username=username or _TOKEN_USER, password=Secret(token), origin=_TOKEN) if token else None
-        )
+        token = world.environ.get(_TOKEN) if typed else None
+        return Login(host=host, username=_TOKEN_USER, password=Secret(token), origin=_TOKEN) if token else None
 
     return find
 
@@ -125,25 +129,47 @@ def git_logins(world: World, username: str, password: Secret | None) -> Logins:
 
 
 def secret_logins(chosen: str, session: Session) -> tuple[Login, ...]:
-    """The logins of the cluster's Secret [NS/]NAME."""
+    """The logins for registries of the cluster's Secret [NS/]NAME."""
+    with _cluster_of(chosen, session) as (cluster, namespace, name):
+        return logins.secret_logins(namespace, name, read_secret=partial(read_secret, cluster))
+
+
+def git_secret(chosen: str, session: Session) -> GitSecret:
+    """What the cluster's Secret [NS/]NAME says of git."""
+    with _cluster_of(chosen, session) as (cluster, namespace, name):
+        kind, data = read_typed_secret(cluster, namespace, name)
+        return read_git_secret(f"{namespace}/{name}", kind, data)
+
+
+@contextmanager
+def _cluster_of(chosen: str, session: Session) -> Iterator[tuple[Cluster, str, str]]:
+    """The cluster, and the Secret's namespace and name in it."""
     world = session.world
     access = kubeconfig.locate(environ=world.environ, home=world.home, cwd=world.cwd)
     namespace, slash, name = chosen.rpartition("/")
     with open_cluster(access, environ=world.environ, emit=session.emit) as cluster:
-        place = namespace if slash else access.namespace
-        return logins.secret_logins(place, name, read_secret=partial(read_secret, cluster))
+        yield cluster, namespace if slash else access.namespace, name
 
 
-def registry_logins(secret: tuple[Login, ...], name: str, world: World) -> Logins:
-    """The chosen secret for every registry that it knows; the others as this user may."""
+def registry_logins(secret: tuple[Login, ...], name: str, world: World, file: Path | None = None) -> Logins:
+    """The chosen secret for every registry that it knows; the others as this user may, or as the file says."""
     known = {login.host for login in secret}
 
     def find(host: str) -> Login | None:
         if logins.normal_host(host) in known:
             return logins.login_of(secret, host, name=name)
-        return logins.find_login(host, environ=world.environ, home=world.home)
+        return logins.find_login(host, environ=world.environ, home=world.home, only=file)
 
     return find
+
+
+def login_file(cwd: Path, path: Path | None) -> Path | None:
+    """The file of registry logins that was named; it is missed before the build, not after it."""
+    if path is not None and not (cwd / path).is_file():
+        raise Unauthorized(
+            f"--dockercfg-path names {path}, which is no file", hint="--dockercfg-path ~/.docker/config.json"
+        )
+    return cwd / path if path else None
 
 
 def git_password(cwd: Path, username: str, path: Path | None) -> Secret | None:

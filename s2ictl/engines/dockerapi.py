@@ -8,49 +8,101 @@ import json
 import stat
 import tarfile
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from s2ictl.events import Emit, Progress
-from s2ictl.models import IDENTITY_USER, Assembly, ImageConfig, ImageFacts, Login
+from s2ictl.models import IDENTITY_USER, Assembly, Confinement, ImageConfig, ImageFacts, Login, Salvage
 
 # What package managers need to install as root. A non-root command has none of them, since nothing may be gained.
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT"]
 _PROCESSES = 4096
 
+_NEVER_STARTED = ("/",)  # a container needs a command, also one that only takes files in
+
+SECRETS = "/run/secrets"
 STAT = "X-Docker-Container-Path-Stat"
 
 
 def container_document(assembly: Assembly, command: tuple[str, ...]) -> dict[str, object]:
     """The container as the engine wants it told; the builder's own entrypoint must not stand before the command."""
+    host = host_document(assembly.confinement)
+    # Told among the container's volumes, the commit would make it one of the image's.
+    kept = [{"Type": "volume", "Target": SECRETS, "VolumeOptions": {"NoCopy": True}}] if assembly.secrets else []
     return {
-        "Image": assembly.image_id,
-        "Entrypoint": list(command),
-        "Cmd": [],
-        "User": assembly.user,
+        **_command_document(assembly.image_id, command, assembly.user),
         "Env": [f"{name}={value}" for name, value in assembly.env],
-        "HostConfig": _confinement(),
+        "HostConfig": {**host, "Mounts": [*_mounts(assembly.confinement), *kept]},
     }
 
 
+def salvage_document(salvage: Salvage) -> dict[str, object]:
+    return {
+        **_command_document(salvage.image_id, salvage.command, salvage.user),
+        "HostConfig": host_document(salvage.confinement),
+    }
+
+
+def _command_document(image: str, command: tuple[str, ...], user: str) -> dict[str, object]:
+    told = {"Image": image, "Entrypoint": list(command or _NEVER_STARTED), "Cmd": [], "User": user}
+    # A shell that is the first process hears no request to end: nobody who stops the engine has to wait for it.
+    return {**told, "StopTimeout": 1}
+
+
 def run_document(image: str, ports: tuple[int, ...], env: Mapping[str, str]) -> dict[str, object]:
+    """A container whose output the engine keeps, but not without end: whoever asks may come late, or not at all."""
     published = {f"{port}/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}] for port in ports}
+    log = {"Type": "json-file", "Config": {"max-size": "10m", "max-file": "1"}}
     return {
         "Image": image,
         "Env": [f"{name}={value}" for name, value in env.items()],
         "ExposedPorts": {port: {} for port in published},
-        "HostConfig": {**_confinement(), "PortBindings": published},
+        "HostConfig": {**host_document(Confinement()), "PortBindings": published, "LogConfig": log},
     }
 
 
-def _confinement() -> dict[str, object]:
+def host_document(given: Confinement) -> dict[str, object]:
+    """What holds the container in; what is not given the engine decides."""
+    dropped = [name.upper().removeprefix("CAP_") for name in given.cap_drop]
+    asked: dict[str, object] = {
+        "Mounts": _mounts(given),
+        "NetworkMode": given.network,
+        "ExtraHosts": list(given.hosts),
+        "Memory": given.memory,
+        "MemorySwap": given.memory,  # both together: no swap, or the limit would only make it slow
+        "NanoCpus": round(given.cpus * 1e9),
+    }
     return {
         "CapDrop": ["ALL"],
-        "CapAdd": _CAPABILITIES,
+        "CapAdd": [name for name in _CAPABILITIES if name not in dropped and "ALL" not in dropped],
         "SecurityOpt": ["no-new-privileges"],
         "PidsLimit": _PROCESSES,
         # The container's output is read as it comes; a log beside it would only fill the engine's disk.
         "LogConfig": {"Type": "none"},
+        **{name: value for name, value in asked.items() if value},
     }
+
+
+def _mounts(given: Confinement) -> list[dict[str, object]]:
+    """As mounts and not as binds, which make the directory on the host where it is missing."""
+    return [
+        {
+            "Type": "bind" if volume.source.startswith("/") else "volume",
+            "Source": volume.source,
+            "Target": volume.target,
+            "ReadOnly": volume.read_only,
+        }
+        for volume in given.volumes
+    ]
+
+
+def unsettable(info: Mapping[str, Any], given: Confinement) -> str:
+    """The explicit limit that this engine cannot set, by its own word; "" when there is none."""
+    if given.memory and not info.get("MemoryLimit", True):
+        return "--memory: its kernel or cgroup has no memory limit"
+    if given.cpus and not info.get("CpuCfsQuota", info.get("CPUCfsQuota", True)):
+        return "--cpus: its kernel or cgroup has no CPU quota"
+    return ""
 
 
 def commit_document(config: ImageConfig) -> dict[str, object]:
@@ -84,6 +136,7 @@ def image_facts(document: Mapping[str, Any], repository: str) -> ImageFacts:
         volumes=tuple(sorted(config.get("Volumes") or ())),
         onbuild=tuple(config.get("OnBuild") or ()),
         platform="/".join(part for part in (document.get("Os"), document.get("Architecture")) if part),
+        created=document.get("Created") or "",
     )
 
 
@@ -95,6 +148,12 @@ def auth(login: Login | None) -> dict[str, str]:
     if login.username == IDENTITY_USER:
         return {**host, "identitytoken": secret}
     return {**host, "username": login.username, "password": secret}
+
+
+def moment_after(time: str) -> str:
+    """A time as the engine writes it, a second later, as it reads it: seconds since 1970 by its own clock."""
+    whole = datetime.fromisoformat(f"{time[:19]}+00:00")
+    return str(int(whole.timestamp()) + 2)
 
 
 def mode_of(header: str) -> int:

@@ -1,40 +1,85 @@
-"""What a command may see and the image must not keep: source, build-only variables, the certificate bundle.
+"""What a command may see and the image must not keep: source, build-only variables, certificates, injected files.
 
 A commit keeps the container's whole layer and its whole environment. So such things are handed over as files in the
 layer and taken away again there: variables are read and removed before the command starts, the rest when it has ended
-well. Mounts would leave their empty mount points behind, and one at `<dest>/src` makes `mv` of it fail. Only a shell in
-the image can do this from inside; without one the command runs bare.
+well. Mounts would leave their mount points behind, and one at `<dest>/src` makes `mv` of it fail. Only a shell in the
+image can do this from inside; without one the command runs bare. When all is done the shell prints a mark that nobody
+can know beforehand, so that a log that ends without it is known to be cut.
+
+What is injected may lie in a directory of root's. So where there is any, the shell stays behind its mark until two more
+commands have run in the same container, one of its own user's and one of root's: root has no capabilities there, and
+removes only from what is root's. It prints the mark again every second, for one who lost the wire and listens anew.
+
+Secrets lie in a volume that has no name: nothing of it is ever in the layer but the name of the directory.
 """
 
 from __future__ import annotations
 
-import io
+import secrets
 import shlex
-import tarfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
 
-from s2ictl.models import Assembly, Secret
+from s2ictl.archives import Entry, tar_stream
+from s2ictl.engines.dockerapi import SECRETS
+from s2ictl.engines.injections import NOTHING, Plan
+from s2ictl.errors import CommitContainerFailed, Refused
+from s2ictl.models import CA_VARIABLES, Assembly, Member, Secret
 
 SHELL = "/bin/sh"
-CA_VARIABLES = (
-    "SSL_CERT_FILE",
-    "PIP_CERT",
-    "REQUESTS_CA_BUNDLE",
-    "NODE_EXTRA_CA_CERTS",
-    "CURL_CA_BUNDLE",
-    "GIT_SSL_CAINFO",
-)
+REMOVERS = ("/bin/rm", "/usr/bin/rm")
+DONE = "USR1"  # no shell that is a container's first process hears it before it has set the trap
+_SAFE_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-def wrapped(assembly: Assembly) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handover:
+    """What is handed to one command, how it is told that the command has ended well, and what is then removed."""
+
+    assembly: Assembly
+    mark: str
+    injected: Plan = NOTHING
+
+
+def new_mark() -> str:
+    return f"s2ictl-{secrets.token_hex(16)}"
+
+
+def wrapped(assembly: Assembly, mark: str) -> tuple[str, ...]:
     """The command in a shell that clears away; the status is the command's own."""
-    return (SHELL, "-c", _script(assembly), "s2ictl", *assembly.command)
-
-
-def _script(assembly: Assembly) -> str:
     variables = shlex.quote(_variables_file(assembly))
-    gone = shlex.join([*assembly.leftovers, assembly.workspace])
     read = f". {variables} && rm -f {variables} || exit\n" if needs_files(assembly) else ""
-    return f'{read}"$@" || exit\ncd /\nrm -rf -- {gone}\nexit 0'
+    gone = shlex.join([*assembly.leftovers, assembly.workspace])
+    say = "printf '\\n%s\\n' \"$0\""
+    stay = f"trap 'exit 0' {DONE}\nwhile {say}; do sleep 1 2>/dev/null & wait $!; done"
+    script = f'{read}"$@" || exit\ncd /\nrm -rf -- {gone}\n{stay if assembly.injections else say}\nexit 0'
+    return (SHELL, "-c", script, mark, *assembly.command)
+
+
+def clearing(handed: Handover, user: str) -> dict[str, Any]:
+    """A command that removes what was injected; directories only when nobody else has put anything there.
+
+    Nothing of the build's environment reaches it: what is root's must not run what the source named.
+    """
+    names = (name for name, _ in handed.assembly.env if name != "PATH")
+    script = 'exec 2>/dev/null\nfor path do rm -f -- "$path" || rmdir -- "$path"; done\nexit 0'
+    return {
+        "cmd": [SHELL, "-c", script, "s2ictl", *handed.injected.removed],
+        "user": user,
+        "environment": [_SAFE_PATH, *(f"{name}=" for name in names)],
+        "workdir": "/",
+    }
+
+
+def left(paths: Iterable[str]) -> CommitContainerFailed:
+    """The error of a layer in which something stayed."""
+    return CommitContainerFailed(
+        "what only assemble may see could not be removed again, and nothing was committed",
+        detail=f"still there: {', '.join(list(paths)[:5])}",
+        hint="a process that assemble left running, or a volume at that place, may hold it",
+    )
 
 
 def needs_files(assembly: Assembly) -> bool:
@@ -43,35 +88,50 @@ def needs_files(assembly: Assembly) -> bool:
 
 def without_shell(assembly: Assembly) -> str:
     """What the user should know of a command that runs bare."""
+    if assembly.injections:
+        raise Refused(
+            f"nothing can be injected into {assembly.image}: it has no {SHELL} with rm",
+            detail="so what is injected could not be taken away again before the image is made",
+            hint="hand it over with --secret, which needs no shell",
+        )
     names = ", ".join([name for name, _ in assembly.build_env] + ["the CA bundle"] * bool(assembly.ca_bundle))
     missing = f", and {names} did not reach it" if names else ""
-    return f"{assembly.image} has no {SHELL}: {assembly.leftovers[0]} stays in the image{missing}"
+    stays = f"{assembly.leftovers[0]} stays in the image" if assembly.leftovers else "nothing is cleared away"
+    return f"{assembly.image} has no {SHELL} with rm: {stays}{missing}"
 
 
-def files(assembly: Assembly, uid: int, gid: int) -> bytes:
+# ----------------------------------------------------------------------------------------------------------- uploads
+
+
+def files(assembly: Assembly, uid: int, gid: int) -> Iterator[bytes]:
     """The tar of the workspace; the variables in it are readable for the command's user alone."""
-    buffer = io.BytesIO()
-    workspace = assembly.workspace.lstrip("/")
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        # The engine guesses a compression from the first bytes: with this entry there is nothing to guess.
-        tar.addfile(_entry("./", 0, 0, mode=0o755))
-        tar.addfile(_entry(f"{workspace}/", uid, gid, mode=0o711))
-        _add(tar, _variables_file(assembly), _variables(assembly).encode(), uid, gid, mode=0o600)
-        if assembly.ca_bundle:
-            _add(tar, _ca_file(assembly), assembly.ca_bundle, uid, gid, mode=0o644)
-    return buffer.getvalue()
+    entries = [_directory(assembly.workspace, 0o711), _file(_variables_file(assembly), _variables(assembly), 0o600)]
+    if assembly.ca_bundle:
+        entries.append(_file(_ca_file(assembly), assembly.ca_bundle, 0o644))
+    return tar_stream(entries, uid=uid, gid=gid)
 
 
-def _entry(name: str, uid: int, gid: int, *, mode: int) -> tarfile.TarInfo:
-    entry = tarfile.TarInfo(name)
-    entry.type, entry.mode, entry.uid, entry.gid = tarfile.DIRTYPE, mode, uid, gid
-    return entry
+def secret_files(assembly: Assembly, uid: int, gid: int) -> Iterator[bytes]:
+    """The tar of the secrets, for the command's user alone."""
+    contents = ((f"{SECRETS}/{secret.id}", secret.content.reveal().encode()) for secret in assembly.secrets)
+    return tar_stream([_file(path, content, 0o400) for path, content in contents], uid=uid, gid=gid)
 
 
-def _add(tar: tarfile.TarFile, path: str, data: bytes, uid: int, gid: int, *, mode: int) -> None:
-    entry = tarfile.TarInfo(path.lstrip("/"))
-    entry.mode, entry.uid, entry.gid, entry.size = mode, uid, gid, len(data)
-    tar.addfile(entry, io.BytesIO(data))
+def emptied(handed: Handover) -> Iterator[bytes]:
+    """The same files with nothing in them, for a container that is kept."""
+    assembly = handed.assembly
+    workspace = (_variables_file(assembly),) if assembly.build_env else ()
+    secret = tuple(f"{SECRETS}/{each.id}" for each in assembly.secrets)
+    every = (*workspace, *secret, *handed.injected.files)
+    return tar_stream([_file(path, b"", 0o600) for path in every], uid=0, gid=0)
+
+
+def _directory(path: str, mode: int) -> Entry:
+    return Member(path=path.lstrip("/"), kind="directory", mode=mode), lambda _: b""
+
+
+def _file(path: str, content: bytes, mode: int) -> Entry:
+    return Member(path=path.lstrip("/"), kind="file", mode=mode, size=len(content)), BytesIO(content).read
 
 
 def _variables_file(assembly: Assembly) -> str:
@@ -82,7 +142,8 @@ def _ca_file(assembly: Assembly) -> str:
     return f"{assembly.workspace}/ca.pem"
 
 
-def _variables(assembly: Assembly) -> str:
+def _variables(assembly: Assembly) -> bytes:
     # The user's own word for one of these variables stands after ours, and wins.
     bundle = [(name, Secret(_ca_file(assembly))) for name in CA_VARIABLES if assembly.ca_bundle]
-    return "".join(f"export {name}={shlex.quote(value.reveal())}\n" for name, value in (*bundle, *assembly.build_env))
+    lines = (f"export {name}={shlex.quote(value.reveal())}\n" for name, value in (*bundle, *assembly.build_env))
+    return "".join(lines).encode()

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from s2ictl.errors import AssembleFailed
+from s2ictl.errors import AssembleFailed, ConnectionLost
 from s2ictl.events import Emit, Event, Line
 
 _TAIL = 20
@@ -14,7 +14,7 @@ _LONGEST = 500
 _MEANINGS = {
     126: "it, or a program in it, is not executable",
     127: "it, or a program in it, was not found",
-    137: "it was killed from outside: by hand, or because the engine stopped",
+    137: "it was killed from outside",
     139: "a segmentation fault",
     143: "it was told to terminate",
 }
@@ -22,8 +22,11 @@ _MEANINGS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
+    """`lost` means that the engine went away while the command ran, and with it whatever the status could say."""
+
     status: int
     out_of_memory: bool = False
+    lost: bool = False
 
 
 class Tail:
@@ -39,17 +42,28 @@ class Tail:
         self._emit(event)
 
 
-def judge(ended: Ended, name: str, tail: Iterable[str]) -> None:
+def judge(ended: Ended, name: str, tail: Iterable[str], *, memory: int = 0) -> None:
     """Raise what a command of this name deserves when it ended badly; `tail` is what it said last."""
+    detail = "\n".join(tail)
+    if ended.lost:
+        raise ConnectionLost(
+            f"the engine was lost during {name}",
+            detail=detail,
+            hint="it was restarted or killed, and its containers with it: build again",
+        )
     if ended.status == 0:
         return
     if ended.out_of_memory:
-        raise AssembleFailed(
-            f"{name} ran out of memory",
-            detail="\n".join(tail),
-            hint="give the engine more memory, or build less at once",
-        )
+        raise _out_of_memory(name, detail, memory)
     meaning = _MEANINGS.get(ended.status, "")
-    raise AssembleFailed(
-        f"{name} ended with {ended.status}" + (f": {meaning}" if meaning else ""), detail="\n".join(tail)
+    raise AssembleFailed(f"{name} ended with {ended.status}" + (f": {meaning}" if meaning else ""), detail=detail)
+
+
+def _out_of_memory(name: str, detail: str, memory: int) -> AssembleFailed:
+    if not memory:
+        return AssembleFailed(
+            f"{name} ran out of memory", detail=detail, hint="give the engine more memory, or build less at once"
+        )
+    return AssembleFailed(
+        f"{name} ran out of memory: the limit was {memory >> 20} MiB", detail=detail, hint="allow more with --memory"
     )

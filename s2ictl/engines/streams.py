@@ -6,10 +6,9 @@ What a container prints is endless at its own will, so nothing here holds more t
 from __future__ import annotations
 
 import codecs
-import contextlib
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,6 +30,10 @@ class Limit:
     seconds: float
     deadline: float
 
+    @staticmethod
+    def of(what: str, seconds: float) -> Limit:
+        return Limit(what=what, seconds=seconds, deadline=time.monotonic() + seconds)
+
     def left(self) -> float:
         return max(self.deadline - time.monotonic(), 0.001)
 
@@ -42,16 +45,42 @@ class Limit:
             )
 
 
-def received(connection: socket.socket, limit: Limit) -> Iterator[bytes]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """How long nothing may be heard, and what is done about it, each time."""
+
+    seconds: float
+    heard: Callable[[], None]
+
+
+def received(connection: socket.socket, limit: Limit, silence: Silence | None = None) -> Iterator[bytes]:
     """What a container's wire carries, until it ends or the time is up."""
     while True:
         limit.check()
-        connection.settimeout(limit.left())
-        with contextlib.suppress(TimeoutError):
+        connection.settimeout(min(limit.left(), silence.seconds) if silence else limit.left())
+        try:
             data = connection.recv(64 * 1024)
-            if not data:
-                return
-            yield data
+        except TimeoutError:
+            if silence and limit.left() > silence.seconds / 100:
+                silence.heard()
+            continue
+        if not data:
+            return
+        yield data
+
+
+def reader(chunks: Iterator[bytes]) -> Callable[[int], bytes]:
+    """Read chunks as a file is read: at most so many bytes at once, and none at the end."""
+    pending = b""
+
+    def read(size: int) -> bytes:
+        nonlocal pending
+        while not pending and (chunk := next(chunks, None)) is not None:
+            pending = chunk
+        data, pending = pending[:size], pending[size:]
+        return data
+
+    return read
 
 
 def pieces(chunks: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
@@ -76,15 +105,15 @@ def pieces(chunks: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
 
 def lines(parts: Iterable[tuple[Stream, bytes]]) -> Iterator[Line]:
     """Join pieces to whole lines of each stream; a line that is too long is told in several."""
-    writers: dict[Stream, _Writer] = {"stdout": _Writer("stdout"), "stderr": _Writer("stderr")}
+    writers: dict[Stream, Writer] = {"stdout": Writer("stdout"), "stderr": Writer("stderr")}
     for stream, data in parts:
         yield from writers[stream].write(data)
     for writer in writers.values():
         yield from writer.finish()
 
 
-class _Writer:
-    """One stream's unfinished line."""
+class Writer:
+    """One stream: what is written to it comes out in whole lines."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream

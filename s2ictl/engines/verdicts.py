@@ -6,11 +6,13 @@ The engine passes a registry's answer on as one sentence of text and no code, so
 from __future__ import annotations
 
 from s2ictl.errors import (
+    InvalidUsage,
     LimitReached,
     PullBuilderImageFailed,
     PullUnauthorized,
     PushImageToRegistryFailed,
     PushUnauthorized,
+    Refused,
     S2IError,
     Unreachable,
 )
@@ -39,6 +41,23 @@ _UNREACHABLE = (
     "x509:",
     "tls:",
 )
+_PASSING = (
+    "toomanyrequests",
+    "too many requests",
+    "http 429",
+    "500 internal server error",
+    "502 bad gateway",
+    "503 service unavailable",
+    "504 gateway timeout",
+    "i/o timeout",
+    "timeout exceeded",
+    "handshake timeout",
+    "deadline exceeded",
+    "connection reset",
+    "unexpected eof",
+    ": eof",
+)
+_LIMITS = ("memory limit", "cpus", "cgroup", "cpu.cfs", "memory.limit", "memory.max", "cpu.max")
 _ABSENT = ("not found", "manifest unknown", "does not exist", "name unknown", "no such image")
 _FULL = "no space left on device"
 
@@ -58,6 +77,29 @@ def full(doing: str, text: str) -> S2IError:
         detail=bounded(text),
         hint="docker system df shows what fills it",
     )
+
+
+def start_failure(image: str, found: PullBuilderImageFailed) -> S2IError:
+    """Why a container cannot be made or started: a wish of the user's, a want of the machine, or the image."""
+    text = found.detail.lower()
+    if "bind source path does not exist" in text or _is_about_network(text):
+        return InvalidUsage(f"a container of {image} cannot have what it is to have", detail=found.detail)
+    if any(word in text for word in _LIMITS):
+        return Refused(
+            "this machine cannot set the limits that the container is to have",
+            detail=found.detail,
+            hint="leave out --memory or --cpus, or choose others",
+        )
+    return found
+
+
+def _is_about_network(text: str) -> bool:
+    return "network" in text and "not found" in text
+
+
+def passes(text: str) -> bool:
+    """Whether what a registry said of a pull is likely to be over soon."""
+    return not _is_refused(text) and any(word in text.lower() for word in _PASSING)
 
 
 def push_failure(name: Reference, text: str, login: Login | None) -> S2IError:

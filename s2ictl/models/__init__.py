@@ -2,6 +2,7 @@
 
 from s2ictl.models.access import IDENTITY_USER, Login, Logins, Secret
 from s2ictl.models.builds import (
+    CA_VARIABLES,
     Assembly,
     Builder,
     BuildRequest,
@@ -28,11 +29,12 @@ from s2ictl.models.configuration import (
     parse_duration,
     parse_size,
 )
-from s2ictl.models.images import Image, ImageConfig, ImageFacts, PullPolicy, Reference
+from s2ictl.models.images import Image, ImageConfig, ImageFacts, PullPolicy, Reference, parse_place
 from s2ictl.models.sources import Artifact, Commit, Member, Source, Tree
-from s2ictl.models.triggers import Delivery, Entry, EntryState, HookEvent, Outcome, Receipt
+from s2ictl.models.triggers import Delivery, Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt
 
 __all__ = [
+    "CA_VARIABLES",
     "IDENTITY_USER",
     "App",
     "AppConfig",
@@ -51,6 +53,7 @@ __all__ = [
     "Delivery",
     "DeployConfig",
     "Entry",
+    "EntryKind",
     "EntryState",
     "Expose",
     "ForgeConfig",
@@ -82,5 +85,6 @@ __all__ = [
     "Volume",
     "WebhookConfig",
     "parse_duration",
+    "parse_place",
     "parse_size",
 ]

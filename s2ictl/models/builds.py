@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from s2ictl.errors import InvalidUsage
 from s2ictl.models.access import Secret
 from s2ictl.models.images import ImageConfig, ImageFacts, PullPolicy, Reference
 from s2ictl.models.sources import Source
@@ -77,6 +78,18 @@ class RuntimeArtifact:
     source: str
     target: str
 
+    @staticmethod
+    def parse(text: str) -> RuntimeArtifact:
+        """SOURCE[:DIRECTORY], as the older tool writes it in flags and labels."""
+        source, _, target = text.partition(":")
+        climbs = ".." in (*source.split("/"), *target.split("/"))
+        if not source.startswith("/") or target.startswith("/") or ":" in target or climbs:
+            raise InvalidUsage(
+                f"{text[:200]!r} is nothing that could be put into the runtime image",
+                hint="write /ABSOLUTE/PATH or /ABSOLUTE/PATH:RELATIVE/DIRECTORY, without ..",
+            )
+        return RuntimeArtifact(source=source, target=target)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
@@ -114,6 +127,15 @@ class BuildRequest:
     owner: str = "build"
 
 
+CA_VARIABLES = (  # in which programs look for the certificates that they are to trust
+    "SSL_CERT_FILE",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "NODE_EXTRA_CA_CERTS",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+)
+
 Upload = Callable[[int, int], Iterator[bytes]]
 """A plain tar that begins with `./`, for the numeric user and group that own all in it; it is unpacked at `/`."""
 
@@ -143,6 +165,7 @@ class Assembly:
     of the image itself that must be there. `build_env`, `ca_bundle`, `secrets` and `injections` are seen by the command
     alone. What `leftovers` names is gone before the commit. `config` makes of the file at `metadata` (None when there
     is none) what the image says of itself. With `keep` the container of a command that failed is left standing.
+    `digest` is that by which a registry knows the image to start from, "" when none does.
     """
 
     image: str
@@ -167,6 +190,7 @@ class Assembly:
     salvage: Salvage | None = None
     runtime: Runtime | None = None
     keep: bool = False
+    digest: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

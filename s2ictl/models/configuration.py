@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from s2ictl.errors import InvalidUsage
+from s2ictl.models.builds import RuntimeArtifact
 from s2ictl.models.clusters import Expose
 from s2ictl.models.images import Reference
 
@@ -35,9 +36,16 @@ def parse_size(text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
+    """How the image is made; `submodules` None leaves it to whoever builds: by hand they are on, in `serve` off."""
+
     builder: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     context_dir: str = ""
+    submodules: bool | None = None
+    lfs: bool = False
+    incremental: bool = False
+    runtime_image: str = ""
+    runtime_artifacts: tuple[Annotated[RuntimeArtifact, RuntimeArtifact.parse], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

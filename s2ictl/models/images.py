@@ -17,6 +17,7 @@ _REFERENCE = re.compile(
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
+_PLAIN_PATH = re.compile(r"(?:/+[A-Za-z0-9_@%+=:,.~-]+)+/*")
 _REFERENCE_RULE = "an image name is [HOST[:PORT]/]PATH[:TAG], the path in lower case"
 
 
@@ -72,6 +73,17 @@ class ImageFacts:
     volumes: tuple[str, ...] = ()
     onbuild: tuple[str, ...] = ()
     platform: str = ""
+    created: str = ""
+
+
+def parse_place(text: str) -> str:
+    """A directory in a container: an absolute path that neither climbs nor means something else to a shell."""
+    if not _PLAIN_PATH.fullmatch(text) or len(text) > 1024 or {".", ".."} & set(text.split("/")):
+        raise InvalidUsage(
+            f"{text[:200]!r} is not the path of a directory in an image",
+            hint="write it from the root, in plain letters and without ..: /opt/s2i",
+        )
+    return "/" + "/".join(filter(None, text.split("/")))
 
 
 PullPolicy = Literal["always", "if-not-present", "never"]

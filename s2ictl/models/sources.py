@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -57,8 +57,9 @@ class Member:
 class Tree:
     """Source at rest, wherever it came from: its files by name, one file's bytes, or all of it in order.
 
-    `paths` are the regular files, relative, in name order. `members` yields each member once, with a reader of its
-    bytes that is good until the next one is asked for. `cached` says that nothing had to be brought from elsewhere.
+    `paths` are the regular files, relative, in name order; `links` says where each link leads. `members` yields each
+    member once, with a reader of its bytes that is good until the next one is asked for. `cached` says that nothing had
+    to be brought from elsewhere.
     """
 
     location: str
@@ -67,6 +68,7 @@ class Tree:
     paths: tuple[str, ...]
     read: Callable[[str], bytes]
     members: Callable[[], Iterator[tuple[Member, Callable[[int], bytes]]]]
+    links: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     cached: bool = False
 

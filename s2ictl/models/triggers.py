@@ -31,17 +31,21 @@ class HookEvent:
 
 
 EntryState = Literal["queued", "running", "succeeded", "failed", "superseded", "cancelled", "dead"]
+EntryKind = Literal["build", "b2i", "rebuild"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One job of the queue, and later its record. Times are seconds since 1970, 0 for what has not happened."""
+    """One job of the queue and later its record, or the record of what was typed by hand: that has no hook.
+
+    Times are seconds since 1970, 0 for what has not happened; an exit code is there once a command has told it.
+    """
 
     id: str
     delivery: str
     hook: str
     app: str
-    kind: Literal["build"]
+    kind: EntryKind
     ref: str
     commit: str
     state: EntryState
@@ -52,14 +56,24 @@ class Entry:
     digest: str = ""
     address: str = ""
     reason: str = ""
+    owner: str = ""
+    source: str = ""
+    builder: str = ""
+    tags: tuple[str, ...] = ()
+    image: str = ""
+    exit_code: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What came of a job that succeeded."""
+    """What came of a build, as far as it came; `image` is the id by which an engine knows it."""
 
-    digest: str
+    digest: str = ""
     address: str = ""
+    image: str = ""
+    commit: str = ""
+    builder: str = ""
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

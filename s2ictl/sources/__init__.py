@@ -3,10 +3,15 @@
 After this nobody asks where the bytes came from. Nothing is laid down on disk but git's own objects, in the cache.
 
     location            text → Source: the forms that are taken, and every login out of the address
-    mirror, refs        a repository elsewhere → a commit in the cache;  access: how git gets in
+    mirror, refs        a repository elsewhere → a commit in the cache;  places: where that lies
+    access, credentials how git gets in, and as whom;  secrets: what a cluster's Secret says of that
     working_copy        a repository on this machine → a commit, read where it is
-    commits             a commit → Tree
+    objects             what a commit holds;  signatures: whether it is signed
+    submodules          the commits of other repositories that stand in it;  walls: where a stranger may not send us
+    largefiles, lfs     the files that git-lfs keeps elsewhere
+    commits             all of these → Tree
     directory           a directory as it is → Tree
+    archive             an archive → Tree;  spool: the file of one that comes from an address or by standard input
     program, words      git itself, and what it says;  ignore, notices, options: what they share
 """
 
@@ -15,22 +20,28 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from s2ictl.errors import InvalidUsage, LimitReached
 from s2ictl.events import Emit, Notice
 from s2ictl.models import Login, Source, Tree
+from s2ictl.sources.access import check
+from s2ictl.sources.archive import archive_tree, opened
 from s2ictl.sources.commits import tree_of
 from s2ictl.sources.directory import directory_tree
 from s2ictl.sources.location import parse_source
 from s2ictl.sources.mirror import bring
 from s2ictl.sources.options import FetchOptions, Surroundings
 from s2ictl.sources.program import Git, variables
+from s2ictl.sources.secrets import GitSecret, read_git_secret
+from s2ictl.sources.signatures import refuse_unsigned
+from s2ictl.sources.spool import downloaded, received
 from s2ictl.sources.words import explain_local
 from s2ictl.sources.working_copy import committed, repository_of
 
-__all__ = ["FetchOptions", "fetch", "git_version", "parse_source"]
+__all__ = ["FetchOptions", "GitSecret", "check", "fetch", "git_version", "parse_source", "read_git_secret"]
 
 
 @contextmanager
@@ -42,16 +53,20 @@ def fetch(
     emit: Emit,
     options: FetchOptions,
     find_login: Callable[[str], Login | None],
+    stdin: BinaryIO | None = None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[Tree]:
-    """The tree of a source while the context lasts; `find_login` is asked for the `HOST[:PORT]` of an address."""
+    """The tree of a source while the context lasts; `find_login` is asked for the `HOST[:PORT]` of an address, and
+    `stdin` is read when the source is an archive that comes that way."""
     surroundings = Surroundings(
         cache=cache, environ=environ, emit=emit, options=options, find_login=find_login, wait=wait
     )
+    check(options)
     _warn_of_login(source, emit)
-    with _disk(cache):
-        tree = _tree(source, surroundings)
-    yield tree
+    with ExitStack() as stack:
+        with _disk(cache):
+            tree = refuse_unsigned(_tree(source, surroundings, stack, stdin), options)
+        yield tree
 
 
 def git_version(environ: Mapping[str, str]) -> str:
@@ -60,15 +75,24 @@ def git_version(environ: Mapping[str, str]) -> str:
     return git.answer("version").decode(errors="replace").strip()
 
 
-def _tree(source: Source, surroundings: Surroundings) -> Tree:
-    if source.path is None:
-        return _tree_of_remote(source, surroundings)
-    return _tree_of_local(source, source.path, surroundings)
+def _tree(source: Source, surroundings: Surroundings, stack: ExitStack, stdin: BinaryIO | None) -> Tree:
+    match source:
+        case Source(kind="stdin"):
+            file = stack.enter_context(received(stdin, surroundings))
+        case Source(kind="archive", path=None):
+            file = stack.enter_context(downloaded(source, surroundings))
+        case Source(kind="archive", path=Path() as path):
+            file = stack.enter_context(opened(source, path))
+        case Source(path=Path() as path):
+            return _tree_of_local(source, path, surroundings)
+        case _:
+            return _tree_of_remote(source, surroundings)
+    return archive_tree(source, file, surroundings)
 
 
 def _tree_of_remote(source: Source, surroundings: Surroundings) -> Tree:
     snapshot = bring(source, surroundings)
-    return tree_of(snapshot, location=source.location, context_dir=source.context_dir, surroundings=surroundings)
+    return tree_of(snapshot, source, location=source.location, surroundings=surroundings)
 
 
 def _tree_of_local(source: Source, directory: Path, surroundings: Surroundings) -> Tree:
@@ -80,7 +104,7 @@ def _tree_of_local(source: Source, directory: Path, surroundings: Surroundings) 
             )
         return directory_tree(source, directory, surroundings)
     snapshot, location = committed(source, directory, repository, surroundings)
-    return tree_of(snapshot, location=location, context_dir=source.context_dir, surroundings=surroundings)
+    return tree_of(snapshot, source, location=location, surroundings=surroundings)
 
 
 def _warn_of_login(source: Source, emit: Emit) -> None:

@@ -11,8 +11,8 @@ import os
 import shlex
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,22 +50,59 @@ class Access:
 @contextmanager
 def access(location: str, login: Login | None, surroundings: Surroundings) -> Iterator[Access]:
     """The way in, open while the context lasts."""
-    options, environ = surroundings.options, surroundings.environ
-    parts = urlsplit(location)
-    if parts.scheme not in ("https", "http"):
+    scheme = urlsplit(location).scheme
+    way = _over_web(scheme, login, surroundings) if scheme in ("https", "http") else _over_ssh(surroundings)
+    with way as opened:
+        yield opened
+
+
+@contextmanager
+def _over_ssh(surroundings: Surroundings) -> Iterator[Access]:
+    with files_of(surroundings.options) as options:
         command = shlex.join(ssh_command(options))
-        yield Access(
-            variables=variables(environ, GIT_ALLOW_PROTOCOL="ssh", GIT_SSH_COMMAND=command, GIT_SSH_VARIANT="ssh")
+        told = {"GIT_ALLOW_PROTOCOL": "ssh", "GIT_SSH_COMMAND": command, "GIT_SSH_VARIANT": "ssh"}
+        yield Access(variables=variables(surroundings.environ, **told))
+
+
+@contextmanager
+def _over_web(scheme: str, login: Login | None, surroundings: Surroundings) -> Iterator[Access]:
+    environ = surroundings.environ
+    with ExitStack() as stack:
+        options = stack.enter_context(files_of(surroundings.options))
+        bundle = options.ca_bundle or environ.get("GIT_SSL_CAINFO") or environ.get("SSL_CERT_FILE")
+        told = {"GIT_ALLOW_PROTOCOL": scheme, **({"GIT_SSL_CAINFO": str(bundle)} if bundle else {})}
+        if login is None:
+            yield Access(variables=variables(environ, **told))
+            return
+        password = stack.enter_context(_open_without_name(_line(login)))
+        asking = _asking(scheme, login, _askpass(surroundings.cache), password)
+        yield Access(variables=variables(environ, **told, **asking), inherited=(password,))
+
+
+@contextmanager
+def files_of(options: FetchOptions) -> Iterator[FetchOptions]:
+    """The options with a file for each content that has none; a program of ours opens it by way of this process, since
+    ssh closes every file that it inherits. Authorities add up: whoever names one more still believes the others."""
+    key = options.ssh_key_content.reveal().encode() if options.ssh_key_content else b""
+    with ExitStack() as stack:
+
+        def file(content: bytes) -> Path | None:
+            if not content:
+                return None
+            return Path(f"/proc/{os.getpid()}/fd/{stack.enter_context(_open_without_name(content))}")
+
+        yield replace(
+            options,
+            ssh_key=options.ssh_key or file(key),
+            known_hosts=options.known_hosts or file(options.known_hosts_content.encode()),
+            ca_bundle=file(_authorities(options)) or options.ca_bundle,
         )
-        return
-    bundle = options.ca_bundle or environ.get("GIT_SSL_CAINFO") or environ.get("SSL_CERT_FILE")
-    more = {"GIT_ALLOW_PROTOCOL": parts.scheme, **({"GIT_SSL_CAINFO": str(bundle)} if bundle else {})}
-    if login is None:
-        yield Access(variables=variables(environ, **more))
-        return
-    with _open_without_name(login) as password:
-        asking = _asking(parts.scheme, login, _askpass(surroundings.cache), password)
-        yield Access(variables=variables(environ, **more, **asking), inherited=(password,))
+
+
+def _authorities(options: FetchOptions) -> bytes:
+    if not options.ca_content:
+        return b""
+    return (options.ca_bundle.read_bytes() + b"\n" if options.ca_bundle else b"") + options.ca_content
 
 
 def _asking(scheme: str, login: Login, program: Path, password: int) -> Mapping[str, str]:
@@ -78,13 +115,19 @@ def _asking(scheme: str, login: Login, program: Path, password: int) -> Mapping[
     }
 
 
-@contextmanager
-def _open_without_name(login: Login) -> Iterator[int]:
+def _line(login: Login) -> bytes:
     secret = login.password.reveal()
     if set(login.username + secret) & set("\r\n\0"):
         raise FetchSourceUnauthorized(f"the login for {login.host} has a line end in it", detail=f"from {login.origin}")
-    with tempfile.TemporaryFile() as file:
-        file.write(f"{secret}\n".encode())
+    return f"{secret}\n".encode()
+
+
+@contextmanager
+def _open_without_name(content: bytes) -> Iterator[int]:
+    """A file in memory, for its owner alone (ssh looks); nothing of it is ever on a disk."""
+    with os.fdopen(os.memfd_create("s2ictl"), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
         file.flush()
         yield file.fileno()
 
@@ -93,6 +136,7 @@ def _askpass(cache: Path) -> Path:
     """The program that git asks; it holds nothing secret, and lies in the cache since /tmp may forbid execution."""
     program = cache / "git" / "askpass"
     if not (program.is_file() and program.read_text(encoding="utf-8") == _ASKPASS):
+        program.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", dir=program.parent, prefix=".askpass-", delete=False) as partial:
             partial.write(_ASKPASS)
             os.fchmod(partial.fileno(), 0o700)
@@ -100,16 +144,27 @@ def _askpass(cache: Path) -> Path:
     return program
 
 
+def check(options: FetchOptions) -> None:
+    """Find out, before anything is opened, whether each file that the user named is there."""
+    if options.ssh_key and not options.ssh_key.is_file():
+        raise FetchSourceUnauthorized(f"there is no ssh key {options.ssh_key}", hint="--ssh-key FILE")
+    named = (
+        ("--known-hosts", options.known_hosts),
+        ("--ca-bundle", options.ca_bundle),
+        ("--allowed-signers", options.allowed_signers),
+    )
+    for flag, path in named:
+        if path and not path.is_file():
+            raise InvalidUsage(f"{flag} names {path}, which is no file", hint=f"{flag} FILE")
+    ssh_command(options)
+
+
 def ssh_command(options: FetchOptions) -> tuple[str, ...]:
     """ssh that never asks a question and never accepts a host by itself."""
     words = list(_SSH)
     if options.ssh_key:
-        if not options.ssh_key.is_file():
-            raise FetchSourceUnauthorized(f"there is no ssh key {options.ssh_key}", hint="--ssh-key FILE")
         words += ["-o", "IdentitiesOnly=yes", "-o", f"IdentityFile={_ssh_path(options.ssh_key)}"]
     if options.known_hosts:
-        if not options.known_hosts.is_file():
-            raise InvalidUsage(f"there is no file {options.known_hosts} of known hosts", hint="--known-hosts FILE")
         words += ["-o", f"UserKnownHostsFile={_ssh_path(options.known_hosts)}"]
     return tuple(words)
 

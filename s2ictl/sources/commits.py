@@ -1,143 +1,162 @@
-"""A commit in a bare repository, as a tree: streamed out of git, never laid down on disk."""
+"""A commit with all that belongs to it, as one tree: streamed out of git, never laid down on disk."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 
-from s2ictl.archives import CHUNK, Entry, Limits, Reader, read_tar
-from s2ictl.errors import FetchSourceFailed, InvalidConfiguration, InvalidContextDirectory, LimitReached
+from s2ictl.archives import CHUNK, Entry, read_tar
+from s2ictl.errors import FetchSourceFailed, InvalidConfiguration, LimitReached
 from s2ictl.events import Emit
-from s2ictl.models import Commit, Member, Tree
+from s2ictl.models import Commit, Member, Source, Tree
 from s2ictl.sources.ignore import NAME, Excludes, excludes
+from s2ictl.sources.largefiles import Brought, LargeFile, bring_large, pointers
 from s2ictl.sources.mirror import Snapshot
 from s2ictl.sources.notices import tell_about, warn
-from s2ictl.sources.options import LARGEST_READ, Surroundings
-from s2ictl.sources.program import Git
+from s2ictl.sources.objects import LINK, MODULE, Budget, Object, content, contents, refuse_large
+from s2ictl.sources.options import Surroundings
+from s2ictl.sources.signatures import verify
+from s2ictl.sources.submodules import Part, entered, filled, nobody, with_submodules
 
 _LONGEST_LINK = 4096
 _LONGEST_SUBJECT = 80
-_LARGEST_POINTER = 1024
-_POINTER = b"version https://git-lfs.github.com/"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Object:
-    path: str
-    mode: int
-    id: str
-    size: int
+class _Whole:
+    """Every part of a tree, the first of them the one that the rest stands in, and its large files by their path."""
+
+    parts: tuple[Part, ...]
+    out: Excludes
+    large: Mapping[str, LargeFile]
+    epoch: int
+
+    @property
+    def entries(self) -> Iterator[tuple[str, Part, Object]]:
+        return ((part.placed(entry.path), part, entry) for part in self.parts for entry in part.kept)
 
 
-_LINK, _MODULE = 0o120000, 0o160000
-
-
-def tree_of(snapshot: Snapshot, *, location: str, context_dir: str, surroundings: Surroundings) -> Tree:
-    """The tree of the commit below its context directory."""
-    git, emit, limits = snapshot.git, surroundings.emit, surroundings.options.limits
-    root = _root(git, snapshot.commit, context_dir)
-    objects = list(_objects(git, root, limits))
-    out = excludes(_ignore_file(git, objects))
-    kept = [entry for entry in objects if not out(entry.path, False)]
-    files = {entry.path: entry for entry in kept if entry.mode not in (_LINK, _MODULE)}
-    _tell(git, kept, files, emit)
-    commit = _facts(git, snapshot)
+def tree_of(snapshot: Snapshot, source: Source, *, location: str, surroundings: Surroundings) -> Tree:
+    """The tree of the commit below its context directory; `location` is where the repository was cloned from."""
+    options = surroundings.options
+    if options.allowed_signers:
+        verify(snapshot.git, snapshot.commit, options.allowed_signers)
+    commit = _facts(snapshot)
+    parts, out = _parts(snapshot, replace(source, location=location), surroundings)
+    brought = _large(parts, source, surroundings)
+    large = {path: file for one in brought for path, file in one.files.items()}
+    whole = _Whole(parts=parts, out=out, large=large, epoch=commit.epoch)
+    files = {path: (part, entry) for path, part, entry in whole.entries if entry.is_file}
+    links = _links(whole)
+    tell_about((Member(path=path, kind="link", mode=0o777, target=links[path]) for path in links), surroundings.emit)
+    _tell_unfetched(whole, surroundings.emit)
     return Tree(
         location=location,
-        context_dir=context_dir,
+        context_dir=source.context_dir,
         commit=commit,
-        paths=tuple(files),
-        read=lambda path: _read(git, files, path),
-        members=lambda: _members(git, commit, context_dir, out, limits),
+        paths=tuple(sorted(files, key=os.fsencode)),
+        links=links,
+        read=lambda path: _read(whole, files, path),
+        members=lambda: _members(whole, parts[0]),
+        size=sum(large[path].size if path in large else entry.size for path, (_, entry) in files.items()),
+        cached=all(part.snapshot.cached for part in parts) and not any(one.moved for one in brought),
     )
 
 
-def _root(git: Git, commit: str, context_dir: str) -> str:
-    answer = git.answer("cat-file", "--batch-check", given=os.fsencode(f"{commit}:{context_dir}\n")).decode()
-    name, _, kind = answer.partition(" ")
-    if not kind.startswith("tree "):
-        what = "is a file or a link" if kind.startswith("blob ") else "is not there"
-        raise InvalidContextDirectory(f"the context directory {context_dir} {what} in {commit[:12]}")
-    return name
+def _parts(snapshot: Snapshot, source: Source, surroundings: Surroundings) -> tuple[tuple[Part, ...], Excludes]:
+    """The commit and its submodules, without what the rules of its ignore file leave out."""
+    # The login that was found is for the host that the user typed; a repository on this machine names its own.
+    asked = replace(surroundings, find_login=nobody) if source.path else surroundings
+    first = entered(Part(source=source, surroundings=asked, snapshot=snapshot, inside=source.context_dir))
+    budget = Budget(surroundings.options.limits)
+    everything = filled(first, budget)
+    out = excludes(_ignore_file(everything))
+    return with_submodules(everything.without(out), out, budget), out
 
 
-def _objects(git: Git, root: str, limits: Limits) -> Iterator[_Object]:
-    """All that is not a directory; counted while it is read, since a few objects can stand for billions of names."""
-    count = total = 0
-    with git.stream("ls-tree", "-r", "-z", "--long", "--full-tree", root) as read:
-        for line in _lines(read, limits.name):
-            entry = _object(line, git)
-            count, total = count + 1, total + entry.size
-            if count > limits.members:
-                raise LimitReached(f"the source has more than {limits.members} files")
-            if total > limits.size:
-                raise LimitReached(f"the files of the source have more than {limits.size} bytes")
-            yield entry
-
-
-def _lines(read: Reader, longest: int) -> Iterator[bytes]:
-    rest = b""
-    while data := read(CHUNK):
-        *lines, rest = (rest + data).split(b"\0")
-        yield from lines
-        if len(rest) > longest + 100:
-            raise LimitReached(f"the source has a name of more than {longest} bytes")
-
-
-def _object(line: bytes, git: Git) -> _Object:
-    facts, _, path = line.partition(b"\t")
-    mode, _, name, size = facts.decode().split()
-    if size == "BAD":
-        raise git.explain(f"the object {name} is missing")
-    return _Object(path=os.fsdecode(path), mode=int(mode, 8), id=name, size=0 if size == "-" else int(size))
-
-
-def _ignore_file(git: Git, objects: list[_Object]) -> bytes:
-    found = next((entry for entry in objects if entry.path == NAME), None)
+def _ignore_file(part: Part) -> bytes:
+    found = next((entry for entry in part.kept if entry.path == NAME), None)
     if found is None:
         return b""
-    if found.mode in (_LINK, _MODULE):
+    if not found.is_file:
         raise InvalidConfiguration(f"{NAME} is a link", hint="its rules have to stand in the file itself")
-    return _read(git, {NAME: found}, NAME)
+    return content(part.snapshot.git, found)
 
 
-def _read(git: Git, files: Mapping[str, _Object], path: str) -> bytes:
+def _read(whole: _Whole, files: Mapping[str, tuple[Part, Object]], path: str) -> bytes:
     if path not in files:
         raise FetchSourceFailed(f"there is no file {path} in the source")
-    if files[path].size > LARGEST_READ:
-        raise LimitReached(f"{path} is larger than {LARGEST_READ} bytes")
-    return git.answer("cat-file", "blob", files[path].id)
+    part, entry = files[path]
+    if path not in whole.large:
+        return content(part.snapshot.git, entry)
+    refuse_large(path, whole.large[path].size)
+    return whole.large[path].content.read_bytes()
 
 
 # --------------------------------------------------------------------------------------------------------- members
 
 
-def _members(git: Git, commit: Commit, context_dir: str, out: Excludes, limits: Limits) -> Iterator[Entry]:
-    """What a checkout would hold, line ends and all: git's attributes count from the root, so all of it is asked for
-    by its path from there."""
-    prefix = f"{context_dir}/" if context_dir else ""
-    command = ("archive", "--format=tar", commit.id, *(("--", context_dir) if context_dir else ()))
-    with git.stream(*command) as read:
-        for member, content in read_tar(read, name="the source", limits=_roomy(limits)):
+def _members(whole: _Whole, part: Part) -> Iterator[Entry]:
+    """What a checkout would hold; where a submodule stands, all of it follows its directory."""
+    modules = {module.at: module for module in whole.parts[1:]}
+    for member, read in _archived(part):
+        path = part.placed(member.path)
+        if whole.out(path, member.kind == "directory"):
+            continue
+        if path in whole.large:
+            yield from _large_member(replace(member, path=path, mtime=whole.epoch), whole.large[path])
+            continue
+        yield replace(member, path=path, mtime=whole.epoch), read
+        if member.kind == "directory" and path in modules:
+            yield from _members(whole, modules[path])
+
+
+def _large_member(member: Member, large: LargeFile) -> Iterator[Entry]:
+    with large.content.open("rb") as file:
+        yield replace(member, size=large.size), file.read
+
+
+def _archived(part: Part) -> Iterator[Entry]:
+    """What git archives of one repository, line ends and all: its attributes count from the root, so everything is
+    asked for by its path from there."""
+    prefix = f"{part.inside}/" if part.inside else ""
+    command = ("archive", "--format=tar", part.snapshot.commit, *(("--", part.inside) if part.inside else ()))
+    # What was counted before were git's objects: here directories are members too, and line ends may have grown.
+    limits = part.surroundings.options.limits
+    roomy = replace(limits, members=2 * limits.members + 1000, size=2 * limits.size)
+    with part.snapshot.git.stream(*command) as read:
+        for member, reader in read_tar(read, name="the source", limits=roomy):
             path = member.path.removeprefix(prefix)
-            if member.path.startswith(prefix) and path and not out(path, member.kind == "directory"):
-                yield replace(member, path=path, mtime=commit.epoch), content
+            if member.path.startswith(prefix) and path:
+                yield replace(member, path=path), reader
         while read(CHUNK):
             pass
 
 
-def _roomy(limits: Limits) -> Limits:
-    # What was counted before were git's objects: here directories are members too, and line ends may have grown.
-    return replace(limits, members=2 * limits.members + 1000, size=2 * limits.size)
+# ----------------------------------------------------------------------------------------------------- large files
+
+
+def _large(parts: Sequence[Part], source: Source, surroundings: Surroundings) -> list[Brought]:
+    """The files that git-lfs keeps elsewhere, where they are asked for; else they are told of."""
+    found = [(part, pointers(part)) for part in parts]
+    if not source.lfs:
+        paths = [one.path for _, some in found for one in some]
+        warn(surroundings.emit, "kept as the pointer that git-lfs left there (--lfs brings the file)", paths)
+        return []
+    sizes = {one.oid: one.size for _, some in found for one in some}
+    if sum(sizes.values()) > surroundings.options.largest:
+        raise LimitReached(f"the large files of the source have more than {surroundings.options.largest} bytes")
+    return [bring_large(part, some) for part, some in found if some]
 
 
 # ------------------------------------------------------------------------------------------------ what is said of it
 
 
-def _facts(git: Git, snapshot: Snapshot) -> Commit:
+def _facts(snapshot: Snapshot) -> Commit:
     form = "--format=%H%x00%an <%ae>%x00%ad%x00%ct%x00%s"
-    answer = git.answer("log", "-1", "--no-show-signature", "--no-color", form, snapshot.commit, "--")
+    answer = snapshot.git.answer("log", "-1", "--no-show-signature", "--no-color", form, snapshot.commit, "--")
     name, author, date, epoch, subject = answer.decode(errors="replace").rstrip("\n").split("\0", 4)
     return Commit(id=name, ref=snapshot.ref, author=author, date=date, message=_short(subject), epoch=int(epoch))
 
@@ -146,40 +165,20 @@ def _short(subject: str) -> str:
     return subject if len(subject) <= _LONGEST_SUBJECT else f"{subject[: _LONGEST_SUBJECT - 2]}.."
 
 
-def _tell(git: Git, kept: list[_Object], files: Mapping[str, _Object], emit: Emit) -> None:
-    links = [entry for entry in kept if entry.mode == _LINK]
+def _links(whole: _Whole) -> dict[str, str]:
+    """Where each link leads."""
+    return dict(chain.from_iterable(_links_of(part) for part in whole.parts))
+
+
+def _links_of(part: Part) -> Iterator[tuple[str, str]]:
+    links = [entry for entry in part.kept if entry.mode == LINK]
     if too_long := next((link for link in links if link.size > _LONGEST_LINK), None):
         raise LimitReached(f"the link {too_long.path} leads to a name of more than {_LONGEST_LINK} bytes")
-    targets = zip(links, _contents(git, links), strict=True)
-    tell_about(
-        (Member(path=link.path, kind="link", mode=0o777, target=os.fsdecode(target)) for link, target in targets), emit
-    )
-    warn(
-        emit,
-        "submodules are not fetched, their directories stay empty",
-        [entry.path for entry in kept if entry.mode == _MODULE],
-    )
-    warn(emit, "kept as the pointer that git-lfs left there", list(_pointers(git, files)))
+    for link, target in zip(links, contents(part.snapshot.git, links), strict=True):
+        yield part.placed(link.path), os.fsdecode(target)
 
 
-def _pointers(git: Git, files: Mapping[str, _Object]) -> Iterator[str]:
-    attributes = [entry for path, entry in files.items() if path.rpartition("/")[2] == ".gitattributes"]
-    small = [entry for entry in attributes if entry.size <= LARGEST_READ]
-    if not any(b"filter=lfs" in content for content in _contents(git, small)):
-        return
-    candidates = [entry for entry in files.values() if len(_POINTER) < entry.size < _LARGEST_POINTER]
-    for entry, content in zip(candidates, _contents(git, candidates), strict=True):
-        if content.startswith(_POINTER):
-            yield entry.path
-
-
-def _contents(git: Git, objects: list[_Object]) -> Iterator[bytes]:
-    """The bytes of many small objects, by one git."""
-    if not objects:
-        return
-    names = "".join(f"{entry.id}\n" for entry in objects).encode()
-    with git.stream("cat-file", "--batch", given=names) as read:
-        for entry in objects:
-            read(len(f"{entry.id} blob {entry.size}\n"))
-            yield read(entry.size)
-            read(1)
+def _tell_unfetched(whole: _Whole, emit: Emit) -> None:
+    there = {part.at for part in whole.parts}
+    missing = [path for path, _, entry in whole.entries if entry.mode == MODULE and path not in there]
+    warn(emit, "submodules are not fetched, their directories stay empty", missing)

@@ -128,8 +128,10 @@ def directory_tree(source: Source, directory: Path, surroundings: Surroundings) 
         context_dir=source.context_dir,
         commit=None,
         paths=paths,
+        links={member.path: member.target for member in listing if member.kind == "link"},
         read=lambda path: _read(place, path),
         members=lambda: _members(place, listing),
+        size=sum(member.size for member in listing if member.kind == "file"),
     )
 
 

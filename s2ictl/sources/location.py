@@ -9,16 +9,20 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
 from s2ictl.addresses import is_loopback
-from s2ictl.errors import InvalidContextDirectory, InvalidUsage, Refused
+from s2ictl.errors import FetchSourceFailed, InvalidContextDirectory, InvalidUsage, Refused
 from s2ictl.models import Login, Secret, Source
 
 _LONGEST = 4096
-_FORMS = "a source is a directory, https://HOST/PATH, ssh://[USER@]HOST/PATH, [USER@]HOST:PATH or file:///PATH"
+_FORMS = (
+    "a source is a directory, an archive, https://HOST/PATH, ssh://[USER@]HOST/PATH, [USER@]HOST:PATH, file:///PATH, "
+    "or - for an archive on standard input"
+)
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.-]*::")
@@ -30,30 +34,49 @@ _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 _USUAL_PORTS = {"https": 443, "http": 80, "ssh": 22}
+_ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|zip|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
+_ARTIFACT = re.compile(r"\.(war|jar|ear|hpi)$", re.IGNORECASE)
+_CHECKSUM = re.compile(r"[0-9a-f]{64}")
 _NOT_IN_A_REF = re.compile(r"[ ~^:?*\[\\]|\.\.|@\{|//|^/|/$|\.$|(^|/)\.|\.lock(/|$)|^@$|^-")
 
 
 def parse_source(
-    text: str, *, ref: str = "", context_dir: str = "", copy: bool = False, allow_http: bool = False, cwd: Path
+    text: str,
+    *,
+    ref: str = "",
+    context_dir: str = "",
+    copy: bool = False,
+    submodules: bool = True,
+    lfs: bool = False,
+    allow_http: bool = False,
+    cwd: Path,
 ) -> Source:
     """Read what stands for a source, with `#REF:DIR` behind it or in flags of their own; nothing is contacted."""
     for name, value in (("source", text), ("--ref", ref), ("--context-dir", context_dir)):
         refuse_control_characters(name, value)
-    address, fragment_ref, fragment_dir = _split(text, cwd)
-    ref = _one_of("--ref", ref, fragment_ref)
+    address, fragment, fragment_dir = _split(text, cwd)
+    checksum = _checksum(fragment)
+    ref = _one_of("--ref", ref, "" if checksum else fragment)
     context = parse_context_dir(_one_of("--context-dir", context_dir, fragment_dir))
-    source = _parse_address(address, allow_http=allow_http, cwd=cwd)
-    if copy and (ref or source.kind == "git"):
-        raise InvalidUsage("--copy takes a directory as it is: it cannot be given with a remote address or a ref")
-    return Source(
-        kind=source.kind,
-        location=source.location,
-        path=source.path,
+    source = _as_archive(_parse_address(address, allow_http=allow_http, cwd=cwd), checksum)
+    _refuse_contradictions(source, ref=ref, copy=copy)
+    return replace(
+        source,
         ref=check_ref(ref) if ref else "",
         context_dir=context,
         copy=copy,
-        login=source.login,
+        checksum=checksum,
+        submodules=submodules,
+        lfs=lfs,
     )
+
+
+def _refuse_contradictions(source: Source, *, ref: str, copy: bool) -> None:
+    if source.kind in ("archive", "stdin") and (ref or copy):
+        what = f"it has no {ref[:80]!r}" if ref else "--copy has nothing to do"
+        raise InvalidUsage(f"{source.location[:120]} is an archive: {what}", hint="--ref and --copy are not for these")
+    if copy and (ref or source.kind == "git"):
+        raise InvalidUsage("--copy takes a directory as it is: it cannot be given with a remote address or a ref")
 
 
 def refuse_control_characters(name: str, value: str) -> None:
@@ -72,9 +95,23 @@ def _split(text: str, cwd: Path) -> tuple[str, str, str]:
     return address, ref, directory
 
 
+def _checksum(fragment: str) -> str:
+    """The digest in `#sha256=…`, "" for any other fragment."""
+    if not fragment.startswith("sha256="):
+        return ""
+    digest = fragment.removeprefix("sha256=").lower()
+    if not _CHECKSUM.fullmatch(digest):
+        raise InvalidUsage("#sha256= is not followed by 64 hexadecimal digits", hint="sha256sum FILE prints them")
+    return digest
+
+
 def _exists(path: Path) -> bool:
+    return _is(path, Path.exists)
+
+
+def _is(path: Path, question: Callable[[Path], bool]) -> bool:
     try:
-        return path.exists()
+        return question(path)
     except OSError:
         return False
 
@@ -102,12 +139,39 @@ def parse_context_dir(text: str) -> str:
     return "/".join(parts)
 
 
+# --------------------------------------------------------------------------------------------------------- archives
+
+
+def _as_archive(source: Source, checksum: str) -> Source:
+    """The source as an archive, when its name, a checksum or the file itself says so."""
+    if source.kind == "stdin":
+        return source
+    if not _can_be_file(source):
+        if checksum:
+            raise InvalidUsage(f"{source.location[:120]} is no archive, so it has no checksum", hint=_FORMS)
+        return source
+    there = source.path is not None and _is(source.path, Path.is_file)
+    name = source.location.rpartition("/")[2]
+    if _ARTIFACT.search(name) and (there or source.path is None):
+        hint = f"s2ictl b2i {source.path}" if there else f"bring it here: s2ictl b2i {name}"
+        raise FetchSourceFailed(f"{source.location[:120]} is no source but a finished artifact", hint=hint)
+    return replace(source, kind="archive") if there or checksum or _ARCHIVE.search(name) else source
+
+
+def _can_be_file(source: Source) -> bool:
+    if source.path is None:
+        return source.location.startswith(("https://", "http://"))
+    return not _is(source.path, Path.is_dir)
+
+
 # -------------------------------------------------------------------------------------------------------- addresses
 
 
 def _parse_address(address: str, *, allow_http: bool, cwd: Path) -> Source:
     if not address or address.isspace():
         raise InvalidUsage("the source is empty", hint=_FORMS)
+    if address == "-":
+        return Source(kind="stdin", location="-")
     if address.startswith("-"):
         raise InvalidUsage(f"{address[:80]!r} looks like a flag, not like a source", hint=f"./{address} is a directory")
     if _HELPER.match(address):

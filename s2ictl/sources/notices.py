@@ -1,14 +1,31 @@
-"""What the user should know of a tree before it is built, and that stops nothing."""
+"""What the user should know of a tree before it is built and while it comes, and that stops nothing."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from posixpath import dirname, normpath
 
-from s2ictl.events import Emit, Notice
+from s2ictl.events import Emit, Notice, Progress
 from s2ictl.models import Member
 
 _NAMED = 5
+_APART = 0.25
+
+
+class Moving:
+    """Says how much of something has come, a few times a second and only when that is more than before."""
+
+    def __init__(self, subject: str, emit: Emit) -> None:
+        self._subject = subject
+        self._emit = emit
+        self._said = 0
+        self._at = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        if done > self._said and time.monotonic() - self._at >= _APART:
+            self._emit(Progress(subject=self._subject, done=done))
+            self._said, self._at = done, time.monotonic()
 
 
 def tell_about(members: Iterable[Member], emit: Emit) -> None:

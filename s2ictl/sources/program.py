@@ -49,7 +49,7 @@ _VARIABLES = {
     "GIT_ALLOW_PROTOCOL": "none",
     "SSH_ASKPASS_REQUIRE": "never",
 }
-_CONFIGURATION = (
+_OURS = (
     "core.hooksPath=/dev/null",
     "core.attributesFile=/dev/null",
     "core.fsmonitor=false",
@@ -66,6 +66,7 @@ _CONFIGURATION = (
     "tar.umask=0022",
 )
 _HEARING_MS = 100
+_TICK_MS = 250
 _KEPT = 16 * 1024
 _GRACE = 2.0
 
@@ -93,7 +94,8 @@ class Patience:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Git:
-    """git in one bare repository of ours. `inherited` are open files that live as long as any of its processes does."""
+    """git in one bare repository of ours. `inherited` are open files that live as long as any of its processes does;
+    `tick` is called a few times a second while nothing comes from it."""
 
     directory: Path
     variables: Mapping[str, str]
@@ -101,6 +103,8 @@ class Git:
     patience: Patience | None = None
     inherited: tuple[int, ...] = ()
     settings: tuple[str, ...] = ()
+    configuration: tuple[str, ...] = _OURS
+    tick: Callable[[], None] | None = None
 
     def answer(self, *words: str, given: bytes = b"") -> bytes:
         """All that git answers to this command, with `given` on its standard input."""
@@ -113,7 +117,7 @@ class Git:
         with _holding(given) as questions, self._running(words, questions) as process:
             listener = _Listener(process, self.patience)
             try:
-                yield _Output(process, listener, self.explain).read
+                yield _Output(process, listener, self.explain, self.tick).read
             finally:
                 end(process)
                 listener.leave()
@@ -133,7 +137,7 @@ class Git:
             yield process
 
     def _command(self, words: tuple[str, ...]) -> list[str]:
-        configuration = [word for setting in (*_CONFIGURATION, *self.settings) for word in ("-c", setting)]
+        configuration = [word for setting in (*self.configuration, *self.settings) for word in ("-c", setting)]
         return ["git", *configuration, f"--git-dir={self.directory}", "--literal-pathspecs", "--no-pager", *words]
 
 
@@ -143,19 +147,41 @@ def variables(environ: Mapping[str, str], **more: str) -> Mapping[str, str]:
     return {**inherited, **_VARIABLES, **more}
 
 
+def users_variables(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment of a git that is the user's own, with his configuration and his helpers; it asks him nothing."""
+    his = {name: value for name, value in environ.items() if not name.startswith(("GIT_", "S2ICTL_", "SSH_ASKPASS"))}
+    configured = {name: value for name, value in environ.items() if name.startswith("GIT_CONFIG")}
+    return {**his, **configured, "LC_ALL": "C", "LANGUAGE": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+
 class _Output:
     """What git writes; at its end stands whether git did well, so that nobody takes a part for the whole."""
 
-    def __init__(self, process: subprocess.Popen[bytes], listener: _Listener, explain: Explain) -> None:
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        listener: _Listener,
+        explain: Explain,
+        tick: Callable[[], None] | None,
+    ) -> None:
         self._process = process
         self._listener = listener
         self._explain = explain
+        self._tick = tick
 
     def read(self, size: int) -> bytes:
+        if self._tick:
+            self._wait(self._tick)
         data = cast("IO[bytes]", self._process.stdout).read(size)
         if not data and size:
             self._check()
         return data
+
+    def _wait(self, tick: Callable[[], None]) -> None:
+        poll = select.poll()
+        poll.register(cast("IO[bytes]", self._process.stdout), select.POLLIN)
+        while not poll.poll(_TICK_MS):
+            tick()
 
     def _check(self) -> None:
         status = self._process.wait()

@@ -39,10 +39,15 @@ class Wanted:
     @property
     def local(self) -> str:
         """What to ask for here: a commit is itself, whichever ref brought it."""
-        return self.remote if self.short or _FULL.fullmatch(self.remote) else self.kept
+        return self.remote if self.short or is_full(self.remote) else self.kept
 
     def in_full(self, commit: str) -> Wanted:
         return Wanted(name=commit, remote=commit)
+
+
+def is_full(ref: str) -> bool:
+    """Whether this is the whole name of an object, of either kind of repository."""
+    return _FULL.fullmatch(ref) is not None
 
 
 def advertised(answer: bytes) -> Refs:
@@ -53,7 +58,7 @@ def advertised(answer: bytes) -> Refs:
         first, _, name = line.replace("\t", " ").rpartition(" ")
         if name == "HEAD" and first.startswith("ref: refs/heads/"):
             head = first.removeprefix("ref: ")
-        elif _FULL.fullmatch(first):
+        elif is_full(first):
             ids[name] = first
     return Refs(ids=ids, head=head if _is_ref(head) else "")
 
@@ -72,7 +77,7 @@ def wanted(ref: str, refs: Refs, location: str) -> Wanted:
         return _default(refs, location)
     candidates = (ref,) if ref.startswith("refs/") else (f"refs/heads/{ref}", f"refs/tags/{ref}")
     found = [name for name in candidates if name in refs.ids]
-    if _FULL.fullmatch(ref.lower()):
+    if is_full(ref.lower()):
         return Wanted(name=ref.lower(), remote=ref.lower())
     if len(found) > 1:
         raise InvalidUsage(f"{ref} is both a branch and a tag of {location}", hint=f"--ref {found[0]}, or {found[1]}")

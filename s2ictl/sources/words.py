@@ -32,8 +32,8 @@ class _Meaning:
 
 
 _LOGIN = (
-    "give a login: --git-username NAME --git-password-file FILE, or S2ICTL_GIT_TOKEN; over ssh: --ssh-key FILE "
-    "(a key without a passphrase, or one that the agent holds)"
+    "give a login: --git-username NAME --git-password-file FILE, --git-secret [NS/]NAME, or S2ICTL_GIT_TOKEN; "
+    "over ssh: --ssh-key FILE (a key without a passphrase, or one that the agent holds)"
 )
 _CHECK = "check the address and the ref, and that this login may see the repository"
 

@@ -13,9 +13,10 @@ from s2ictl.errors import FetchSourceFailed, S2IError
 from s2ictl.events import Emit, Notice
 from s2ictl.models import Source
 from s2ictl.sources.location import parse_source
-from s2ictl.sources.mirror import Snapshot, bare, commit_of
+from s2ictl.sources.mirror import Snapshot, commit_of
 from s2ictl.sources.notices import warn
 from s2ictl.sources.options import Surroundings
+from s2ictl.sources.places import neutral
 from s2ictl.sources.program import Git, Patience, variables
 from s2ictl.sources.refs import Refs, wanted
 from s2ictl.sources.words import explain_local
@@ -27,6 +28,7 @@ class _Layout:
 
     objects: str
     index: str
+    common: str
     object_format: str
 
 
@@ -41,26 +43,48 @@ def repository_of(directory: Path) -> Path | None:
 
 def committed(source: Source, directory: Path, repository: Path, surroundings: Surroundings) -> tuple[Snapshot, str]:
     """The commit that a ref of this repository names, and the address that the repository was cloned from."""
-    theirs = Git(
-        directory=repository,
-        variables=variables(surroundings.environ),
-        explain=lambda said: explain_local(said, source.location),
-        # A fifo in the place of one of git's own files would let it wait for ever.
-        patience=Patience(total=surroundings.options.timeout),
-    )
+    theirs = _theirs(repository, source.location, surroundings)
     layout, refs = _layout(theirs), _refs(theirs)
     goal = wanted(source.ref, refs, source.location)
     ours = _borrowing(theirs, layout, surroundings)
     commit = commit_of(ours, refs.ids.get(goal.remote, goal.remote), goal)
     if not source.ref and repository != directory:
         _tell_uncommitted(ours, layout, directory, commit, source.context_dir, surroundings.emit)
-    return Snapshot(git=replace(ours, patience=None), commit=commit, ref=goal.name), _origin(theirs, source)
+    snapshot = Snapshot(git=replace(ours, patience=None), commit=commit, ref=goal.name, here=Path(layout.common))
+    return snapshot, _origin(theirs, source)
+
+
+def borrowed(repository: Path, commit: str, location: str, surroundings: Surroundings) -> Snapshot | None:
+    """A commit of another repository of this machine, where it has it."""
+    if not repository.is_dir() or repository.is_symlink():
+        return None
+    theirs = _theirs(repository, location, surroundings)
+    try:
+        layout = _layout(theirs)
+        ours = _borrowing(theirs, layout, surroundings)
+        there = ours.answer("cat-file", "--batch-check", given=f"{commit}^{{tree}}\n".encode())
+    except S2IError:
+        return None  # whatever lies there, it is no repository that could be asked
+    if b" tree " not in there:
+        return None
+    return Snapshot(git=replace(ours, patience=None), commit=commit, ref=commit, here=Path(layout.common))
+
+
+def _theirs(repository: Path, location: str, surroundings: Surroundings) -> Git:
+    return Git(
+        directory=repository,
+        variables=variables(surroundings.environ),
+        explain=lambda said: explain_local(said, location),
+        # A fifo in the place of one of git's own files would let it wait for ever.
+        patience=Patience(total=surroundings.options.timeout),
+    )
 
 
 def _layout(theirs: Git) -> _Layout:
-    places = ("--path-format=absolute", "--git-path", "objects", "--git-path", "index", "--show-object-format")
-    objects, index, object_format = theirs.answer("rev-parse", *places).decode(errors="surrogateescape").splitlines()
-    return _Layout(objects=objects, index=index, object_format=object_format)
+    places = ("--git-path", "objects", "--git-path", "index", "--git-common-dir", "--show-object-format")
+    answer = theirs.answer("rev-parse", "--path-format=absolute", *places).decode(errors="surrogateescape")
+    objects, index, common, object_format = answer.splitlines()
+    return _Layout(objects=objects, index=index, common=common, object_format=object_format)
 
 
 def _refs(theirs: Git) -> Refs:
@@ -78,7 +102,7 @@ def _refs(theirs: Git) -> Refs:
 
 
 def _borrowing(theirs: Git, layout: _Layout, surroundings: Surroundings) -> Git:
-    ours = bare(surroundings, f"borrowed {layout.object_format}", object_format=layout.object_format)
+    ours = neutral(surroundings, object_format=layout.object_format)
     quoted = layout.objects.replace("\\", "\\\\").replace('"', '\\"')
     return replace(
         theirs,

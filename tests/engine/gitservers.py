@@ -6,6 +6,8 @@ The first needs nothing but git, so the first layer uses it as well, over plain 
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
 import pwd
 import shutil
@@ -29,6 +31,7 @@ GIT = {
     "PATH": os.environ["PATH"],
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_TEMPLATE_DIR": "",  # a dozen examples of hooks in every repository
     "GIT_AUTHOR_NAME": "Ada",
     "GIT_AUTHOR_EMAIL": "ada@example.com",
     "GIT_AUTHOR_DATE": "1700000000 +0100",
@@ -63,6 +66,21 @@ def commit(directory: Path, files: Mapping[str, str], *, message: str = "More") 
     return git(directory, "rev-parse", "HEAD")
 
 
+def submodule(directory: Path, url: str, path: str) -> None:
+    """Commit another repository, which lies beside this one, as a submodule that is addressed by `url`."""
+    allowed = ("-c", "protocol.file.allow=always")
+    git(directory, *allowed, "submodule", "--quiet", "add", "--name", path, "--", str(directory / url), path)
+    git(directory, "config", "-f", ".gitmodules", f"submodule.{path}.url", url)
+    git(directory, "add", ".gitmodules")
+    git(directory, "commit", "--quiet", "--message", f"With {path}")
+
+
+def clone(url: str, directory: Path, **more: str) -> Path:
+    """A clone with its submodules, by git itself."""
+    git(directory.parent, "clone", "--quiet", "--recurse-submodules", "--", url, directory.name, **more)
+    return directory
+
+
 # -------------------------------------------------------------------------------------------------------------- http
 
 
@@ -88,7 +106,7 @@ def web(
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[Web]:
     """Serve every repository below a directory; `instead` may answer a request in another way."""
-    expected = "Basic " + base64.b64encode(":".join(login).encode()).decode() if login else ""
+    expected = _basic(login) if login else ""
 
     class Handler(_Backend):
         def handle_request(self) -> None:
@@ -176,6 +194,78 @@ class _Backend(BaseHTTPRequestHandler):
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
         }
+
+
+@dataclass(slots=True, kw_only=True)
+class LargeFiles:
+    """What a forge adds for git-lfs, by the documents of its protocol: to be handed to `web` as what it does instead.
+
+    `elsewhere` is the address that it sends to for the objects, `cut` how many answers break off in the middle.
+    """
+
+    objects: dict[str, bytes] = field(default_factory=dict)
+    login: tuple[str, str] | None = None
+    elsewhere: str = ""
+    cut: int = 0
+    asked: list[str] = field(default_factory=list)
+
+    def add(self, content: bytes) -> str:
+        """Keep an object, and answer the pointer that stands for it."""
+        oid = hashlib.sha256(content).hexdigest()
+        self.objects[oid] = content
+        return f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {len(content)}\n"
+
+    def __call__(self, request: BaseHTTPRequestHandler) -> bool:
+        if request.path.endswith("/info/lfs/objects/batch"):
+            self._answer_batch(request)
+        elif request.path.startswith("/lfs-objects/"):
+            self._answer_object(request)
+        else:
+            return False
+        self.asked.append(f"{request.command} {request.path}")
+        return True
+
+    def _answer_batch(self, request: BaseHTTPRequestHandler) -> None:
+        wanted = json.loads(request.rfile.read(int(request.headers["Content-Length"])))
+        if self.login and request.headers.get("Authorization") != _basic(self.login):
+            _answer(request, 401, b"{}")
+            return
+        here = self.elsewhere or f"http://{request.headers['Host']}"
+        objects = [self._object(one["oid"], here) for one in wanted["objects"]]
+        _answer(request, 200, json.dumps({"transfer": "basic", "objects": objects}).encode())
+
+    def _object(self, oid: str, here: str) -> dict[str, object]:
+        if oid not in self.objects:
+            return {"oid": oid, "error": {"code": 404, "message": "Object does not exist"}}
+        action = {"href": f"{here}/lfs-objects/{oid}", "header": {"X-Ticket": "t1"}}
+        return {"oid": oid, "size": len(self.objects[oid]), "actions": {"download": action}}
+
+    def _answer_object(self, request: BaseHTTPRequestHandler) -> None:
+        content = self.objects[request.path.rpartition("/")[2]]
+        if request.headers.get("X-Ticket") != "t1":
+            _answer(request, 403, b"")
+            return
+        begin = int(request.headers.get("Range", "bytes=0-")[6:-1])
+        if self.cut:
+            self.cut -= 1
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(content)))
+            request.end_headers()
+            request.wfile.write(content[: len(content) // 2])
+            request.close_connection = True
+            return
+        _answer(request, 206 if begin else 200, content[begin:])
+
+
+def _basic(login: tuple[str, str]) -> str:
+    return "Basic " + base64.b64encode(":".join(login).encode()).decode()
+
+
+def _answer(request: BaseHTTPRequestHandler, status: int, content: bytes) -> None:
+    request.send_response(status)
+    request.send_header("Content-Length", str(len(content)))
+    request.end_headers()
+    request.wfile.write(content)
 
 
 def authority(directory: Path) -> tuple[Path, certificates.Pair]:

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import itertools
-import json
-import tarfile
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -19,86 +13,15 @@ from docker import errors
 
 from s2ictl.engines.docker import Docker, open_docker
 from s2ictl.errors import AssembleFailed, PullBuilderImageFailed, PushUnauthorized, Unreachable, WrongPlatform
-from s2ictl.events import Event, Line, Notice
+from s2ictl.events import Event, Line, Notice, Progress
 from s2ictl.leases import name_for, this_host
-from s2ictl.models import ImageFacts, Login, Reference, Secret
+from s2ictl.models import Login, Reference, Secret
 from tests import testbed
 from tests.engine import tiny
+from tests.engine.world import Real, built, last_layer, saved
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import *  # noqa: F403  (the tests themselves)
 from tests.fakes.engine_contract import NAME, SCRIPTS, ask, assembly
-
-_numbers = itertools.count()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Real:
-    engine: Docker
-    api: Any
-    stack: ExitStack
-
-    def builder(self, assemble: Script, *, user: str = "user", entrypoint: tuple[str, ...] = ()) -> ImageFacts:
-        scripts = {"assemble": tiny.script(assemble.text), "run": tiny.script("exec sleep 60")}
-        return self.image(tiny.rootfs(scripts), user=user, entrypoint=entrypoint)
-
-    def image(self, filesystem: bytes, *, user: str = "user", entrypoint: tuple[str, ...] = ()) -> ImageFacts:
-        name = f"contract/builder-{next(_numbers)}:1"
-        words = ", ".join(f'"{word}"' for word in entrypoint)
-        instructions = ["ENV PATH=/bin", f"USER {user}", *([f"ENTRYPOINT [{words}]"] if entrypoint else [])]
-        self.stack.enter_context(tiny.imported(self.api, name, filesystem, *instructions))
-        facts = self.engine.facts(name, pull="never", login=None, emit=lambda _: None)
-        assert facts is not None
-        return facts
-
-
-@pytest.fixture(scope="module")
-def docker(engine_facts: testbed.Engine) -> Iterator[Docker]:
-    with open_docker({"DOCKER_HOST": engine_facts.docker_host}, host=this_host(), emit=lambda _: None) as engine:
-        yield engine
-
-
-@pytest.fixture(scope="module")
-def api(engine_facts: testbed.Engine) -> Iterator[Any]:
-    import docker
-
-    client = docker.APIClient(base_url=engine_facts.docker_host, version="auto")
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def world(docker: Docker, api: Any) -> Iterator[Real]:
-    with ExitStack() as stack:
-        stack.callback(tiny.remove_named, api, "contract/", "/engine/")
-        yield Real(engine=docker, api=api, stack=stack)
-    assert api.containers(all=True, filters={"name": "s2ictl-contract-"}) == []
-
-
-def built(world: Real, script: str, **changes: Any) -> list[str]:
-    """Assemble with this script and answer what it said."""
-    said: list[Event] = []
-    base = world.builder(Script(text=script))
-    world.engine.assemble(assembly(base, **changes), said.append)
-    return [event.text for event in said if isinstance(event, Line)]
-
-
-def saved(api: Any, name: str) -> bytes:
-    """Everything that the image is made of: layers, configuration, history."""
-    return b"".join(api.get_image(name))
-
-
-def last_layer(api: Any, name: str) -> set[str]:
-    with tarfile.open(fileobj=io.BytesIO(saved(api, name))) as image:
-        (manifest,) = json.loads(_content(image, "manifest.json"))
-        with tarfile.open(fileobj=io.BytesIO(_content(image, manifest["Layers"][-1]))) as layer:
-            return {member.name for member in layer}
-
-
-def _content(tar: tarfile.TarFile, name: str) -> bytes:
-    file = tar.extractfile(name)
-    assert file is not None
-    return file.read()
-
 
 # ------------------------------------------------------------------------------------ what may not be in the image
 
@@ -141,9 +64,9 @@ def test_a_builder_without_a_shell_works_and_is_told_apart(world: Real) -> None:
     bare = dict.fromkeys(("assemble", "run"), b"#!/bin/busybox sh\n/bin/busybox cat /tmp/src/hello.txt\n")
     base = world.image(tiny.rootfs(bare, shell=False))
     world.engine.assemble(assembly(base, build_env=(("TOKEN", Secret("canary")),)), said.append)
-    assert said == [
+    assert [event for event in said if not isinstance(event, Progress)] == [
         Notice(
-            text="contract/builder:1 has no /bin/sh: /tmp/src stays in the image, and TOKEN did not reach it",
+            text="contract/builder:1 has no /bin/sh with rm: /tmp/src stays in the image, and TOKEN did not reach it",
             level="warning",
         ),
         Line(text="hello"),
@@ -205,7 +128,7 @@ def test_closing_its_output_is_not_the_end_of_assemble(world: Real) -> None:
     [
         ("no-such-program", "assemble ended with 127: it, or a program in it, was not found"),
         ("/etc/group", "assemble ended with 126: it, or a program in it, is not executable"),
-        ("kill -9 $$", "assemble ended with 137: it was killed from outside: by hand, or because the engine stopped"),
+        ("kill -9 $$", "assemble ended with 137: it was killed from outside"),
         ("kill -11 $$", "assemble ended with 139: a segmentation fault"),
     ],
 )
@@ -265,6 +188,19 @@ def test_what_the_dead_left_is_swept_and_nothing_else(world: Real, engine_facts:
     assert {kind for kind, name in names.items() if name in left} == {"alive", "foreign"}
 
 
+def test_an_image_that_the_dead_did_not_finish_is_swept_and_one_of_the_living_is_not(
+    world: Real, engine_facts: testbed.Engine
+) -> None:
+    base, host = world.builder(Script(text="true")), this_host()
+    dead, alive = (name_for("build", replace(host, pid=pid), seconds=60) for pid in (2**22 + 1, host.pid))
+    for tag in (dead, alive):
+        world.api.tag(base.id, "s2ictl/unfinished", tag=tag)
+    world.stack.callback(world.api.remove_image, f"s2ictl/unfinished:{alive}", force=True)
+    with open_docker({"DOCKER_HOST": engine_facts.docker_host}, host=host, emit=lambda _: None):
+        left = {name for image in world.api.images(name="s2ictl/unfinished") for name in image["RepoTags"]}
+    assert (f"s2ictl/unfinished:{dead}" in left, f"s2ictl/unfinished:{alive}" in left) == (False, True)
+
+
 def _remove(api: Any, name: str) -> None:
     with contextlib.suppress(errors.NotFound):
         api.remove_container(name, force=True)
@@ -319,8 +255,20 @@ def test_an_image_that_a_registry_does_not_have_is_none(world: Real, registry_fa
 def test_a_running_image_answers_on_loopback_and_is_gone_afterwards(world: Real) -> None:
     run = tiny.script('echo "$GREETING" >/opt/app/index.html; exec httpd -f -p 8080 -h /opt/app')
     base = world.image(tiny.rootfs({"run": run}), entrypoint=(f"{SCRIPTS}/run",))
-    with world.engine.run(base.id, ports=(8080,), env={"GREETING": "hello"}, owner="test") as ports:
-        assert _get(f"http://127.0.0.1:{ports[8080]}/") == "hello\n"
+    with world.engine.run(base.id, ports=(8080,), env={"GREETING": "hello"}, owner="test") as running:
+        assert _get(f"http://127.0.0.1:{running.ports[8080]}/") == "hello\n"
+
+
+def test_what_a_running_image_says_can_be_heard_at_any_time_and_until_its_end(world: Real) -> None:
+    run = tiny.script("echo one; echo two >&2; sleep 0.5; echo three")
+    base = world.image(tiny.rootfs({"run": run}), entrypoint=(f"{SCRIPTS}/run",))
+    said: list[Event] = []
+    with world.engine.run(base.id, ports=(), env={}, owner="test") as running:
+        running.follow(said.append)
+        again: list[Event] = []
+        running.follow(again.append, wait=False)
+    assert said == again
+    assert {event.text for event in said if isinstance(event, Line)} == {"one", "two", "three"}
 
 
 def _get(url: str) -> str:

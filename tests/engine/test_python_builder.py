@@ -199,6 +199,7 @@ def works(engine_facts: testbed.Engine) -> Iterator[Works]:
             find_login=lambda _: None,
             folders=(folder,),
             root_filesystem=lambda suite, emit: bases.root_filesystem(suite, environ, emit),
+            download=lambda *_: None,
         )
         build_builder(folder, REQUEST, workshop, emit=ignore)
         yield Works(client=client, engine=engine, workshop=workshop, folder=folder)

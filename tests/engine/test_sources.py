@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -9,15 +10,29 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
-from s2ictl.errors import S2IError
+from s2ictl.errors import FetchSourceFailed, Refused, S2IError
 from s2ictl.models import Login, Secret
-from s2ictl.sources import FetchOptions
-from tests.engine.gitservers import Shell, authority, commit, git, keygen, learn, repository, sshd, web
+from s2ictl.sources import FetchOptions, read_git_secret
+from tests.engine.gitservers import (
+    LargeFiles,
+    Shell,
+    authority,
+    clone,
+    commit,
+    git,
+    keygen,
+    learn,
+    repository,
+    sshd,
+    submodule,
+    web,
+)
 from tests.parts import need
 from tests.sourcetrees import Bench, on_disk, streamed
 from tests.testbed.certificates import Pair
@@ -102,26 +117,49 @@ def test_a_login_is_in_no_argument_no_environment_and_no_file_while_git_runs(
     bench: Bench, served: Path, certified: tuple[Path, Pair]
 ) -> None:
     bundle, pair = certified
-    seen: set[str] = set()
-    found: list[str] = []
+    repository(served / "lib", {"lib.py": "x = 1\n"})
+    submodule(served / "shop", "../lib", "lib")
+    large = LargeFiles(login=("ada b", CANARY))
+    commit(served / "shop", {".gitattributes": "*.bin filter=lfs\n", "a.bin": large.add(b"large")})
 
-    def slowly(_: BaseHTTPRequestHandler) -> bool:
-        deadline = time.monotonic() + 0.3
-        while time.monotonic() < deadline:
-            for process in Path("/proc").glob("[0-9]*"):
-                look_at(process, seen, found)
-            time.sleep(0.01)
-        return False
+    def slowly(request: BaseHTTPRequestHandler) -> bool:
+        time.sleep(0.1)
+        return large(request)
 
-    with web(served, login=("ada b", CANARY), pair=pair, instead=slowly) as server:
+    with web(served, login=("ada b", CANARY), pair=pair, instead=slowly) as server, watched(CANARY.encode()) as found:
+        large.elsewhere = server.url
         options = FetchOptions(ca_bundle=bundle)
-        streamed(bench.fetch(f"{server.url}/shop", options=options, find_login=lambda _: login(server.url)))
-    assert (found, {"git", "git-remote-https"} <= seen) == ([], True)
+        tree = bench.fetch(f"{server.url}/shop", lfs=True, options=options, find_login=lambda _: login(server.url))
+        assert {"lib/lib.py", "a.bin"} <= set(streamed(tree))
+        error = failing(bench, f"{server.url}/nowhere", options=options, find_login=lambda _: login(server.url))
+    assert found == []
     kept = [path for path in bench.root.rglob("*") if path.is_file() and CANARY.encode() in path.read_bytes()]
-    assert (kept, CANARY in repr(bench.events)) == ([], False)
+    assert (kept, CANARY in repr((bench.events, tree, vars(error)))) == ([], False)
 
 
-def look_at(process: Path, seen: set[str], found: list[str]) -> None:
+@contextmanager
+def watched(canary: bytes) -> Iterator[list[str]]:
+    """Look at every process, its arguments and its environment, as long as the context lasts; git must be seen."""
+    found: list[str] = []
+    seen: set[str] = set()
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(0.01):
+            for process in Path("/proc").glob("[0-9]*"):
+                look_at(process, canary, seen, found)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        thread.join()
+    assert "git" in seen
+
+
+def look_at(process: Path, canary: bytes, seen: set[str], found: list[str]) -> None:
     for name in ("cmdline", "environ"):
         try:
             content = (process / name).read_bytes()
@@ -129,7 +167,7 @@ def look_at(process: Path, seen: set[str], found: list[str]) -> None:
             continue
         if name == "cmdline":
             seen.update(Path(word.decode(errors="replace")).name for word in content.split(b"\0")[:1])
-        if CANARY.encode() in content:
+        if canary in content:
             found.append(f"{process}/{name}")
 
 
@@ -181,6 +219,157 @@ def test_a_repository_that_ssh_does_not_find_and_a_port_that_is_closed(bench: Be
     assert failing(bench, f"ssh://git@127.0.0.1:1{shop}", options=options).exit_code == 10
 
 
+def test_the_key_of_a_secret_opens_without_ever_being_a_file(bench: Bench, shop: Path, shell: Shell) -> None:
+    data = {"ssh-privatekey": shell.key.read_bytes().rstrip(), "known_hosts": shell.known_hosts.read_bytes()}
+    secret = read_git_secret("team/git", "kubernetes.io/ssh-auth", data)
+    canary = shell.key.read_bytes().splitlines()[1]
+    with watched(canary) as found, web(shop.parent):
+        tree = bench.fetch(f"{shell.url}{shop}", options=secret.added_to(FetchOptions()))
+        assert streamed(tree) == on_disk(shop)
+    assert found == []
+    kept = [path for path in bench.root.rglob("*") if path.is_file() and canary in path.read_bytes()]
+    assert (kept, canary.decode() in repr((tree, secret, bench.events))) == ([], False)
+
+
+def test_the_certificates_of_a_secret_are_believed(bench: Bench, served: Path, certified: tuple[Path, Pair]) -> None:
+    bundle, pair = certified
+    data = {"username": b"ada b", "password": CANARY.encode(), "ca.crt": bundle.read_bytes()}
+    secret = read_git_secret("team/git", "kubernetes.io/basic-auth", data)
+    large = LargeFiles(login=("ada b", CANARY))
+    commit(served / "shop", {".gitattributes": "*.bin filter=lfs\n", "a.bin": large.add(b"large")})
+    environ = {"PATH": os.environ["PATH"]}
+    with web(served, login=("ada b", CANARY), pair=pair, instead=large) as server:
+        large.elsewhere = server.url
+        options = secret.added_to(FetchOptions())
+        tree = bench.fetch(f"{server.url}/shop", lfs=True, options=options, find_login=secret.logins, environ=environ)
+    assert tree.read("a.bin") == b"large"
+
+
+def test_submodules_over_ssh_are_those_of_a_clone(bench: Bench, served: Path, shop: Path, shell: Shell) -> None:
+    repository(served / "lib", {"lib.py": "x = 1\n"})
+    submodule(shop, "../lib", "lib")
+    options = FetchOptions(ssh_key=shell.key, known_hosts=shell.known_hosts)
+    tree = bench.fetch(f"{shell.url}{shop}", options=options)
+    command = f"ssh -i '{shell.key}' -o UserKnownHostsFile='\"{shell.known_hosts}\"'"
+    cloned = clone(f"{shell.url}{shop}", bench.root / "clone", GIT_SSH_COMMAND=command)
+    assert streamed(tree) == on_disk(cloned)
+
+
+def test_a_submodule_that_asks_another_host_for_the_key_is_refused(
+    bench: Bench, served: Path, shop: Path, shell: Shell
+) -> None:
+    repository(served / "lib", {"lib.py": "x = 1\n"})
+    submodule(shop, "../lib", "lib")
+    git(shop, "config", "-f", ".gitmodules", "submodule.lib.url", f"{shell.url}{served}/lib")
+    commit(shop, {})
+    with web(served) as server:
+        options = FetchOptions(ssh_key=shell.key, known_hosts=shell.known_hosts)
+        error = failing(bench, f"{server.url}/shop", options=options)
+    assert (error.exit_code, error.detail) == (12, "it asks another host for your ssh key")
+
+
+# --------------------------------------------------------------------------------------------------------- signatures
+
+
+def test_only_a_commit_that_a_named_signer_has_signed_is_built(
+    bench: Bench, served: Path, shop: Path, shell: Shell, tmp_path: Path
+) -> None:
+    ours, other = keygen(tmp_path / "ours"), keygen(tmp_path / "other")
+    signers = tmp_path / "allowed signers"
+    signers.write_text(f"ada@example.com {Path(f'{ours}.pub').read_text()}")
+    options = FetchOptions(allowed_signers=signers)
+    signed = sign(shop, ours)
+    with web(served) as server:
+        tree = bench.fetch(f"{server.url}/shop", options=options)
+        assert (tree.commit and tree.commit.id) == signed
+        assert bench.fetch(str(shop), options=options).commit == tree.commit
+        sign(shop, other)
+        forged = failing(bench, f"{server.url}/shop", options=options)
+        commit(shop, {"app.py": "x"})
+        unsigned = failing(bench, f"{server.url}/shop", options=options)
+    assert [(one.exit_code, "is not signed by anybody in" in one.message) for one in (forged, unsigned)] == [
+        (12, True)
+    ] * 2
+
+
+def sign(shop: Path, key: Path) -> str:
+    how = ("-c", "gpg.format=ssh", "-c", f"user.signingKey={key}")
+    git(shop, *how, "commit", "--quiet", "--allow-empty", "--gpg-sign", "--message", "Signed")
+    return git(shop, "rev-parse", "HEAD")
+
+
+# ----------------------------------------------------------------------------------------------------- hostile contents
+
+
+def test_a_tree_of_hostile_contents_is_what_a_clone_would_be_and_nothing_of_it_runs(
+    bench: Bench, served: Path, shop: Path
+) -> None:
+    canary = bench.root / "canary"
+    attributes = (
+        "*.txt text eol=crlf\n*.id ident\n*.utf16 working-tree-encoding=UTF-16LE-BOM eol=lf\nleft export-ignore\n"
+        "*.sub export-subst\n*.evil filter=evil diff=evil merge=evil\n[attr]mine text eol=crlf\n*.mine mine\n"
+    )
+    files = {
+        ".gitattributes": attributes,
+        "lines.txt": "a\nb\n",
+        "id.id": "$Id$\n",
+        "wide.utf16": "wide\n",
+        "left": "1",
+        "hash.sub": "$Format:%H$\n",
+        "x.evil": "evil\n",
+        "y.mine": "a\n",
+        "-rf": "",
+        "--upload-pack=touch canary": "",
+        "$(touch canary)": "",
+        "new\nline": "",
+        "hooks/post-checkout": f"#!/bin/sh\ntouch {canary}\n",
+        ".lfsconfig": "[lfs]\n\turl = https://evil.example.com\n",
+        "sub/.gitattributes": "* -text\nlines.txt !eol text=auto\n",
+        "sub/lines.txt": "a\r\nb\n",
+    }
+    for name in files:
+        (shop / name).parent.mkdir(parents=True, exist_ok=True)
+    (shop / "wide.utf16").write_bytes("wide\n".encode("utf-16"))
+    for name, text in files.items():
+        if name != "wide.utf16":
+            (shop / name).write_text(text, newline="")
+    (shop / "hooks" / "post-checkout").chmod(0o755)
+    for name, target in {"out": "/etc/passwd", "up": "../../..", "loop": "loop", "git": ".git/config"}.items():
+        (shop / name).symlink_to(target)
+    (shop / "sub" / os.fsdecode(b"\xff\xfe")).touch()
+    git(shop, "config", "filter.evil.smudge", f"touch {canary}")
+    commit(shop, {})
+    canary.unlink(missing_ok=True)
+    with web(served) as server:
+        cloned = clone(f"{server.url}/shop", bench.root / "clone")
+        expected = on_disk(cloned)
+        assert streamed(bench.fetch(f"{server.url}/shop")) == expected
+        inside = bench.fetch(f"{server.url}/shop", context_dir="sub")
+        assert streamed(inside) == on_disk(cloned / "sub")
+    assert expected["lines.txt"][2] == b"a\r\nb\r\n"
+    assert (canary.exists(), Path("canary").exists()) == (False, False)
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", "..", "a/../../x", "/abs"])
+def test_a_tree_with_a_name_that_no_checkout_would_make_leaves_nothing_outside(
+    bench: Bench, served: Path, shop: Path, name: str
+) -> None:
+    git(shop, "update-ref", "refs/heads/main", evil_commit(shop, name))
+    with web(served) as server:
+        members: dict[str, object] = {}
+        with contextlib.suppress(FetchSourceFailed, Refused):
+            members.update(streamed(bench.fetch(f"{server.url}/shop")))
+    assert not [path for path in members if path.startswith("/") or {"..", ".git"} & set(path.lower().split("/"))]
+
+
+def evil_commit(shop: Path, name: str) -> str:
+    """A commit whose tree no git of today would write."""
+    blob = bytes.fromhex(git(shop, "rev-parse", "HEAD:app.py"))
+    (shop.parent / "tree").write_bytes(b"100644 " + name.encode() + b"\0" + blob)
+    tree = git(shop, "hash-object", "-t", "tree", "-w", "--literally", str(shop.parent / "tree"))
+    return git(shop, "commit-tree", tree, "-m", "evil")
+
+
 # -------------------------------------------------------------------------------------- what servers do, and refuse
 
 
@@ -189,7 +378,7 @@ def test_only_one_commit_travels_and_the_next_time_only_what_changed(bench: Benc
         commit(shop, {"app.py": f"print({number})\n"})
     with web(served) as server:
         bench.fetch(f"{server.url}/shop")
-        (mirror,) = (path for path in (bench.root / "cache" / "git").iterdir() if path.is_dir())
+        (mirror,) = (bench.root / "cache" / "git").glob("*.[0-9]*")
         assert len(git(mirror, "cat-file", "--batch-all-objects", "--batch-check").splitlines()) == 5
         changed = commit(shop, {"app.py": "print('new')\n"})
         tree = bench.fetch(f"{server.url}/shop")
@@ -220,7 +409,7 @@ def test_a_server_that_hands_out_only_branches_is_asked_for_all_of_them(bench: B
         bench.fetch(f"{server.url}/shop")
         tree = bench.fetch(f"{server.url}/shop", ref=first)
     assert (tree.commit and tree.commit.id, tree.read("app.py")) == (first, b"print(1)\n")
-    (mirror,) = (path for path in (bench.root / "cache" / "git").iterdir() if path.is_dir())
+    (mirror,) = (bench.root / "cache" / "git").glob("*.[0-9]*")
     assert git(mirror, "for-each-ref", "--format=%(refname)", "refs/s2ictl/all") == "refs/s2ictl/all/heads/main"
 
 
@@ -291,7 +480,7 @@ def test_a_repository_that_is_too_large_is_a_limit_and_leaves_nothing(bench: Ben
 def test_what_a_killed_git_left_is_no_obstacle(bench: Bench, served: Path, shop: Path) -> None:
     with web(served) as server:
         bench.fetch(f"{server.url}/shop")
-        (mirror,) = (path for path in (bench.root / "cache" / "git").iterdir() if path.is_dir())
+        (mirror,) = (bench.root / "cache" / "git").glob("*.[0-9]*")
         (mirror / "shallow.lock").touch()
         (mirror / "objects" / "pack" / "tmp_pack_abc").touch()
         changed = commit(shop, {"new": ""})

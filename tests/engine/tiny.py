@@ -15,8 +15,8 @@ from typing import Any
 from tests.parts import need
 
 APPLETS = """
-    cat chmod cp echo env false find grep head httpd id kill ls mkdir mv nohup od printf rm sh sleep stat tar tee touch
-    true wc
+    cat chmod cp dd echo env false find grep head httpd id kill ln ls mkdir mkfifo mv nohup od printf ps rm rmdir sh
+    sleep stat tail tar tee test touch tr true truncate wc yes
 """
 PASSWD = "root:x:0:0:root:/root:/bin/sh\nuser:x:1001:0::/opt/app:/bin/sh\n"
 SCRIPTS = "/usr/libexec/s2i"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from s2ictl.engines import accounts, outcomes
+from s2ictl.engines import Running, accounts, outcomes
 from s2ictl.errors import ImageNotFound, LimitReached, PullBuilderImageFailed, PushUnauthorized
 from s2ictl.events import Emit, Line
 from s2ictl.models import Assembly, Built, ImageConfig, ImageFacts, Login, PullPolicy, Reference
@@ -100,15 +100,17 @@ class FakeEngine:
         return digest
 
     @contextmanager
-    def run(
-        self, image: str, *, ports: tuple[int, ...], env: Mapping[str, str], owner: str
-    ) -> Iterator[Mapping[int, int]]:
+    def run(self, image: str, *, ports: tuple[int, ...], env: Mapping[str, str], owner: str) -> Iterator[Running]:
         if image not in self.images:
             raise ImageNotFound(f"there is no image {image}")
-        yield {port: 40000 + port for port in ports}
+        yield Running(ports={port: 40000 + port for port in ports}, follow=_says_nothing)
 
     def output(self, image: str, *, command: tuple[str, ...], emit: Emit) -> None:
         emit(Line(text=" ".join(command)))
+
+
+def _says_nothing(emit: Emit, *, wait: bool = True) -> None:
+    """What is only a fact has no output."""
 
 
 def committed(config: ImageConfig) -> ImageFacts:

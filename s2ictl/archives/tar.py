@@ -1,126 +1,45 @@
-"""Tar, streamed: written for an engine, read from a program, and never unpacked on this machine.
+"""Tar, read from a program or a file from its beginning to its end, and never unpacked on this machine.
 
-Members and their bytes pass through one at a time, so a tree of any size costs the memory of one chunk. Names are bytes
-to a tar and to the kernel; here they are text with the undecodable bytes escaped (`os.fsdecode`), and come out as the
-very bytes that went in.
+The standard library's reader wants to go back and forth and takes what is damaged for the end; this one does neither.
 """
 
 from __future__ import annotations
 
 import os
-import tarfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
+from s2ictl.archives.members import CHUNK, Entry, Limits, Reader, Seen, called, inside
 from s2ictl.errors import FetchSourceFailed, LimitReached, Refused
 from s2ictl.models import Member
 
-Reader = Callable[[int], bytes]
-Entry = tuple[Member, Reader]
-
-CHUNK = 256 * 1024
 _BLOCK = 512
 _END = bytes(_BLOCK)
-
-# ---------------------------------------------------------------------------------------------------------- writing
-
-_TYPES = {"file": tarfile.REGTYPE, "directory": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}
-_KEPT_MODE = 0o755  # as the umask of an assemble user leaves it: no setuid, and nobody but the owner writes
-
-
-def tar_stream(entries: Iterable[Entry], *, uid: int, gid: int) -> Iterator[bytes]:
-    """Write members as a plain tar that begins with `./`, all owned by this user and group."""
-    return _joined(_pieces(entries, uid, gid))
+_MAGIC, _MAGIC_AT = b"ustar", 257
+_OCTAL = re.compile(rb"[ \0]*([0-7]+)[ \0]*")
+_LONGEST_TAIL = 16 << 20
+_MOST_EXTENDED = 16
+_LONGEST_TIME = 1 << 40  # seconds from 1970; engines refuse what they cannot say in nanoseconds or years
 
 
-def _pieces(entries: Iterable[Entry], uid: int, gid: int) -> Iterator[bytes]:
-    # An engine guesses a compression from the first bytes, and a source may begin with a file that is named like one.
-    # The entry names the directory that is unpacked into, so it stays root's.
-    yield _header(Member(path=".", kind="directory", mode=0o755), 0, 0)
-    for member, read in entries:
-        yield _header(member, uid, gid)
-        if member.kind == "file":
-            yield from _content(member, read)
-    yield _END + _END
-
-
-def _header(member: Member, uid: int, gid: int) -> bytes:
-    entry = tarfile.TarInfo(member.path)
-    entry.type, entry.linkname = _TYPES[member.kind], member.target
-    entry.mode, entry.mtime = member.mode & _KEPT_MODE, member.mtime
-    entry.uid, entry.gid = uid, gid
-    entry.size = member.size if member.kind == "file" else 0
-    return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def _content(member: Member, read: Reader) -> Iterator[bytes]:
-    """Exactly the bytes that the header promised; a file that grew or shrank since would shift all that follows."""
-    left = member.size
-    while left:
-        data = read(min(left, CHUNK))
-        if not data or len(data) > left:
-            raise _changed(member)
-        yield data
-        left -= len(data)
-    if read(1):
-        raise _changed(member)
-    yield bytes(-member.size % _BLOCK)
-
-
-def _changed(member: Member) -> FetchSourceFailed:
-    return FetchSourceFailed(
-        f"{member.path} changed while it was read",
-        detail=f"it had {member.size} bytes when it was opened",
-        hint="build again when nothing writes to the source",
-    )
-
-
-def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Fewer, larger chunks: a tree of small files would else be two writes to the engine for each."""
-    pending: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        pending.append(piece)
-        size += len(piece)
-        if size >= CHUNK:
-            yield b"".join(pending)
-            pending, size = [], 0
-    if pending:
-        yield b"".join(pending)
-
-
-# ---------------------------------------------------------------------------------------------------------- reading
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """How much of somebody else's archive is taken: members, bytes of all files, bytes of one name."""
-
-    members: int
-    size: int
-    name: int = 32 * 1024
-
-
-def read_tar(read: Reader, *, name: str, limits: Limits) -> Iterator[Entry]:
+def read_tar(read: Reader, *, name: str, limits: Limits, noise: int = 0) -> Iterator[Entry]:
     """Read a plain tar from beginning to end, each member with a reader that is good until the next is asked for.
 
     What would leave the tree when unpacked is refused, here and once, so that nobody after this needs to look again.
+    Where a program wrote it that also talks, up to `noise` bytes before it are passed over, and all that follows it;
+    what said nothing at all has then saved nothing.
     """
     source = _Source(read, name)
-    links: set[str] = set()
-    count = total = 0
+    if noise and not source.skip_to_header(noise):
+        return
+    seen = Seen(name, limits)
     for member in _members(source, limits):
-        count, total = count + 1, total + member.size
-        if count > limits.members:
-            raise LimitReached(f"{name} has more than {limits.members} members")
-        if total > limits.size:
-            raise LimitReached(f"the files of {name} have more than {limits.size} bytes")
-        _refuse_through_link(member, links, name)
-        if member.kind == "link":
-            links.add(member.path)
+        seen.admit(member)
         content = _Content(source, member.size)
         yield member, content.read
         content.finish()
+    source.drain(talk=bool(noise))
 
 
 class _Source:
@@ -128,12 +47,19 @@ class _Source:
 
     def __init__(self, read: Reader, name: str) -> None:
         self._read = read
+        self._ahead = b""
         self.name = name
 
     def some(self, size: int) -> bytes:
-        data = self._read(size)
+        data = self._next(size)
         if not data:
             raise self.damaged("it ends in the middle")
+        return data
+
+    def _next(self, size: int) -> bytes:
+        if not self._ahead:
+            return self._read(size)
+        data, self._ahead = self._ahead[:size], self._ahead[size:]
         return data
 
     def take(self, size: int) -> bytes:
@@ -143,8 +69,47 @@ class _Source:
             size -= len(parts[-1])
         return b"".join(parts)
 
+    def skip_to_header(self, noise: int) -> bool:
+        """Go to where the archive begins; False when there is nothing at all."""
+        while len(self._ahead) < noise + 2 * _BLOCK and (data := self._read(noise + 2 * _BLOCK - len(self._ahead))):
+            self._ahead += data
+        begin = _beginning(self._ahead) if self._ahead else 0
+        if begin is None:
+            raise self.damaged(f"its first {noise} bytes hold no header")
+        self._ahead = self._ahead[begin:]
+        return bool(self._ahead)
+
+    def drain(self, *, talk: bool) -> None:
+        """Take what follows the end, so that its writer can end too: blocks of nothing, unless it also talks."""
+        taken = 0
+        while data := self._next(CHUNK):
+            taken += len(data)
+            if taken > _LONGEST_TAIL:
+                raise LimitReached(f"{self.name} goes on for more than {_LONGEST_TAIL} bytes behind its end")
+            if not talk and data.strip(b"\0"):
+                raise Refused(f"{self.name} goes on behind its end", detail="what is there would be left out")
+
     def damaged(self, why: str) -> FetchSourceFailed:
         return FetchSourceFailed(f"{self.name} is not a whole tar archive", detail=why)
+
+
+def _beginning(data: bytes) -> int | None:
+    """Where the first header stands, or the end of an archive that is empty."""
+    if is_header(data[:_BLOCK]):
+        return 0
+    found = data.find(_MAGIC)
+    while found >= 0:
+        begin = found - _MAGIC_AT
+        if begin >= 0 and is_header(data[begin : begin + _BLOCK]):
+            return begin
+        found = data.find(_MAGIC, found + 1)
+    return None if (end := data.find(_END + _END)) < 0 else end
+
+
+def is_header(block: bytes) -> bool:
+    """Whether these bytes are the header of a member; its checksum says so, of every kind of tar."""
+    written = _OCTAL.fullmatch(block[148:156])
+    return len(block) == _BLOCK and written is not None and int(written[1], 8) == _checksum(block)
 
 
 class _Content:
@@ -173,15 +138,19 @@ Records = Mapping[bytes, bytes]  # the keywords of a pax header: path, linkpath,
 
 def _members(source: _Source, limits: Limits) -> Iterator[Member]:
     records: Records = {}
+    extended = 0
     while (block := source.take(_BLOCK)) != _END:
         if _checksum(block) != _number(block[148:156], source):
             raise source.damaged("a header does not match its checksum")
         kind, size = block[156:157], _number(block[124:136], source)
         if kind in b"xgLK":
+            extended += 1
+            if extended > _MOST_EXTENDED:
+                raise LimitReached(f"{source.name} has a member with more than {_MOST_EXTENDED} extended headers")
             records = _extended(kind, _bounded(source, size, limits), records, source)
         else:
             member = _member(block, records, source)
-            records = {}
+            records, extended = {}, 0
             if member.path:
                 yield member
             elif member.size:
@@ -221,13 +190,13 @@ def _pax(data: bytes, source: _Source) -> Iterator[tuple[bytes, bytes]]:
         yield keyword, value[:-1]
 
 
-_KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"5": "directory", b"2": "link"}
-_REFUSED = {b"1": "hard link", b"3": "character device", b"4": "block device", b"6": "fifo"}
+_KINDS = {b"0": "file", b"\0": "file", b"7": "file", b"5": "directory", b"2": "link", b"1": "hardlink"}
+_REFUSED = {b"3": "character device", b"4": "block device", b"6": "fifo", b"S": "sparse file"}
 
 
 def _member(block: bytes, records: Records, source: _Source) -> Member:
     raw = records.get(b"path", _name(block))
-    path = _inside(raw, source)
+    path = inside(raw, source.name)
     member = Member(
         path=path, kind="directory", mode=_number(block[100:108], source) & 0o7777, mtime=_mtime(block, records, source)
     )
@@ -237,12 +206,18 @@ def _member(block: bytes, records: Records, source: _Source) -> Member:
         case "file" | "directory":
             return member
         case "link":
-            target = records.get(b"linkpath", _text(block[157:257]))
-            if not target or b"\0" in target:
-                raise source.damaged(f"the link {path} leads nowhere")
-            return replace(member, kind="link", target=os.fsdecode(target))
+            return replace(member, kind="link", target=os.fsdecode(_target(block, path, records, source)))
+        case "hardlink":
+            return replace(member, kind="hardlink", target=inside(_target(block, path, records, source), source.name))
     what = _REFUSED.get(block[156:157], "special file")
-    raise Refused(f"{path} in {source.name} is a {what}", detail="only files, directories and links are taken")
+    raise Refused(f"{called(path)} in {source.name} is a {what}", detail="only files, directories and links are taken")
+
+
+def _target(block: bytes, path: str, records: Records, source: _Source) -> bytes:
+    target = records.get(b"linkpath", _text(block[157:257]))
+    if not target or b"\0" in target:
+        raise source.damaged(f"the link {called(path)} leads nowhere")
+    return target
 
 
 def _name(block: bytes) -> bytes:
@@ -252,20 +227,6 @@ def _name(block: bytes) -> bytes:
 
 def _text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
-
-
-def _inside(raw: bytes, source: _Source) -> str:
-    """The path below the root, without the dots; one that is absolute or climbs is refused."""
-    parts = [part for part in raw.split(b"/") if part not in (b"", b".")]
-    if raw.startswith(b"/") or b".." in parts or b"\0" in raw:
-        raise Refused(f"{os.fsdecode(raw)} in {source.name} leads out of the archive")
-    return os.fsdecode(b"/".join(parts))
-
-
-def _refuse_through_link(member: Member, links: set[str], name: str) -> None:
-    parts = member.path.split("/") if links else []
-    if any("/".join(parts[: depth + 1]) in links for depth in range(len(parts))):
-        raise Refused(f"{member.path} in {name} would be written through a link")
 
 
 def _size(block: bytes, records: Records, source: _Source) -> int:
@@ -279,11 +240,12 @@ def _size(block: bytes, records: Records, source: _Source) -> int:
 
 def _mtime(block: bytes, records: Records, source: _Source) -> int:
     text = records.get(b"mtime", b"").partition(b".")[0]
-    if not text:
-        return _number(block[136:148], source)
-    if not text.removeprefix(b"-").isdigit() or len(text) > 20:
+    if text and not (text.removeprefix(b"-").isdigit() and len(text) <= 20):
         raise source.damaged("a time is no number")
-    return int(text)
+    time = int(text) if text else _number(block[136:148], source)
+    if abs(time) > _LONGEST_TIME:
+        raise source.damaged("a time is further away than any file's")
+    return time
 
 
 def _number(field: bytes, source: _Source) -> int:

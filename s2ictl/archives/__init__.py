@@ -1,0 +1,24 @@
+"""Archives, streamed: written for an engine, read from a program or a file, and never unpacked on this machine.
+
+members             what every archive is read into, and what none of them may do
+unpacked            a file → members: how it is packed, by its content;  tar, zip: the two kinds
+writing             members → a tar
+"""
+
+from s2ictl.archives.members import CHUNK, Entry, Limits, Reader, called
+from s2ictl.archives.tar import read_tar
+from s2ictl.archives.unpacked import SUPPORTED, read_archive
+from s2ictl.archives.writing import rerooted, tar_stream
+
+__all__ = [
+    "CHUNK",
+    "SUPPORTED",
+    "Entry",
+    "Limits",
+    "Reader",
+    "called",
+    "read_archive",
+    "read_tar",
+    "rerooted",
+    "tar_stream",
+]

@@ -1,0 +1,224 @@
+"""What `build` and `rebuild` do once all is settled: the work recorded, the answer given, whoever asked for it told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from s2ictl import build as story
+from s2ictl import dockerfiles, ui
+from s2ictl.callbacks import Callback, check_url
+from s2ictl.cli import destination, origin, results, rollout, running
+from s2ictl.cli import workshop as works
+from s2ictl.cli.decisions import decisions, said
+from s2ictl.cli.flags import ResultFlags, lets_http
+from s2ictl.cli.records import Record, recorded
+from s2ictl.cli.session import Session
+from s2ictl.cli.telling import telling
+from s2ictl.engines.docker import Docker, open_docker
+from s2ictl.errors import InvalidUsage
+from s2ictl.events import Emit, Notice
+from s2ictl.leases import this_host
+from s2ictl.models import AppConfig, BuildRequest, Image, Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterFlags:
+    """When it is over."""
+
+    run: Annotated[bool, typer.Option("--run", help="Run the image, until it ends or Ctrl-C.")] = False
+    callback_url: Annotated[
+        str, typer.Option("--callback-url", metavar="URL", help="Where it is told how the build ended.")
+    ] = ""
+    as_dockerfile: Annotated[
+        Path | None,
+        typer.Option("--as-dockerfile", metavar="FILE", help="Write the recipe instead, and upload/ beside it."),
+    ] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What the flags and s2i.yaml say, each text read into its value; nobody has been asked anything yet."""
+
+    kind: Literal["build", "rebuild"]
+    app: AppConfig
+    request: BuildRequest
+    wish: destination.Wish
+    fetched: origin.FetchFlags
+    result: ResultFlags
+    after: AfterFlags
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Checked:
+    """The same, and all that can be seen without asking anybody: the names may still lack the Secret's registry."""
+
+    plan: Plan
+    names: tuple[Reference, ...]
+    opener: origin.Origin
+    callback: Callback | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settled:
+    """The same, once the cluster's Secrets were asked for names and logins."""
+
+    request: BuildRequest
+    where: destination.Destination
+    opener: origin.Origin
+
+
+def carry_out(plan: Plan, session: Session) -> None:
+    """Check what can be checked before the work; then do it, or show what it would be."""
+    checked = _check(plan, session)
+    _say_who_decides(plan.wish.insecure, session.emit)
+    if plan.result.dry_run:
+        session.answer(_described(checked, _settle(checked, session)))
+    elif plan.after.as_dockerfile:
+        _write(_settle(checked, session), session.world.cwd / plan.after.as_dockerfile, session)
+    else:
+        _make(checked, session)
+
+
+def _check(plan: Plan, session: Session) -> _Checked:
+    _refuse_contradictions(plan)
+    results.check(session, plan.result.result_file)
+    names = destination.check(plan.wish, plan.app)
+    story.check(replace(plan.request, names=names, push=plan.wish.push))
+    allow_http = lets_http(session.world, plan.fetched.allow_http)
+    url = plan.after.callback_url
+    return _Checked(
+        plan=plan,
+        names=names,
+        opener=origin.origin_of(plan.fetched, session, typed=plan.kind == "build"),
+        callback=check_url(url, allow_http=allow_http) if url else None,
+    )
+
+
+def _settle(checked: _Checked, session: Session) -> _Settled:
+    plan, dry_run = checked.plan, checked.plan.result.dry_run
+    where = destination.settle(plan.wish, plan.app, session, dry_run=dry_run)
+    return _Settled(
+        request=replace(plan.request, names=where.names, push=plan.wish.push),
+        where=where,
+        opener=checked.opener if dry_run else origin.with_secret(checked.opener, plan.fetched, session),
+    )
+
+
+def _make(checked: _Checked, session: Session) -> None:
+    """Build, deliver, roll out; then answer, and run the image where that was asked for."""
+    plan, environ = checked.plan, session.world.environ
+    with ExitStack() as opened:
+        with (
+            _recorded(checked, session) as record,
+            telling(checked.callback, session, ca_bundle=plan.request.ca_bundle) as made,
+        ):
+            tally = results.Tally(emit=record.emit, build=record.id)
+            settled = _settle(checked, session)
+            engine = opened.enter_context(open_docker(environ, host=this_host(), emit=tally))
+            image = story.build(settled.request, _workshop(settled, engine, session), emit=tally)
+            record.done(image)
+            answer, address = destination.answer(image, settled.where, session, tally, names=_had_by(image))
+            record.done(image, address)
+            if checked.callback:
+                made(image, engine.facts(image.id, pull="never", login=None, emit=session.emit))
+        results.give(session, answer, plan.result.result_file)
+        if plan.after.run:
+            running.run(image, engine, session)
+
+
+def _recorded(checked: _Checked, session: Session) -> AbstractContextManager[Record]:
+    plan = checked.plan
+    source = plan.request.source
+    return recorded(
+        session,
+        kind=plan.kind,
+        app=destination.called(plan.app, checked.names, str(source.path or source.location)),
+        source=source.location,
+        builder=plan.request.builder,
+        tags=tuple(map(str, checked.names)),
+    )
+
+
+def _write(settled: _Settled, path: Path, session: Session) -> None:
+    """Describe the build as ever, and write it down where an engine would perform it."""
+    with (
+        open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine,
+        story.prepare(settled.request, _workshop(settled, engine, session), emit=session.emit) as prepared,
+    ):
+        file = str(dockerfiles.write(prepared.assembly, path, emit=session.emit))
+    data = {"dockerfile": file, "builder": prepared.builder, "commit": prepared.commit}
+    session.answer(ui.Answer(text=file, names=(file,), data=data))
+
+
+def _workshop(settled: _Settled, engine: Docker, session: Session) -> story.Workshop:
+    opener = settled.opener
+    return works.workshop(
+        session.world,
+        engine,
+        options=opener.options,
+        find_login=settled.where.find_login,
+        find_git_login=opener.find_login,
+    )
+
+
+def _refuse_contradictions(plan: Plan) -> None:
+    """A recipe is no image: nothing can be done with it afterwards."""
+    after = plan.after
+    done_with_it = {
+        "--deploy": plan.wish.deploy,
+        "--push": plan.wish.push,
+        "--run": after.run,
+        "--callback-url": bool(after.callback_url),
+        "--result-file": plan.result.result_file is not None,
+    }
+    if after.as_dockerfile and (flag := next((flag for flag, given in done_with_it.items() if given), "")):
+        raise InvalidUsage(f"--as-dockerfile makes no image, so {flag} has nothing to do", hint="leave one of them out")
+
+
+def _say_who_decides(hosts: Iterable[str], emit: Emit) -> None:
+    for host in sorted(hosts):
+        text = f"the Docker engine itself decides whether {host} may be without TLS: its insecure-registries"
+        emit(Notice(text=text))
+
+
+def _had_by(image: Image) -> tuple[str, ...]:
+    """The names by which the image can be had: with the digest once a registry has it, its id when it has no name."""
+    return tuple(str(name.at(image.digest)) for name in image.names) or (image.id,)
+
+
+# ----------------------------------------------------------------------------------------------------- the dry run
+
+
+def _described(checked: _Checked, settled: _Settled) -> ui.Answer:
+    """Every decision, with nobody asked; of a value that could be a secret only the name."""
+    request, rolled = settled.request, settled.where.rollout
+    tags = tuple(map(str, request.names))
+    there = rollout.place_of(rolled.app) if rolled else ""
+    data = {
+        "dry-run": True,
+        "source": request.source.location,
+        "ref": request.source.ref,
+        "context-dir": request.source.context_dir,
+        "builder": request.builder,
+        "tags": tags,
+        "push": request.push,
+        "deploy": there,
+        "env": [name for name, _ in request.env],
+        "build-env": [name for name, _ in request.build_env],
+        "secrets": [secret.id for secret in request.secrets],
+    }
+    after = said(
+        ("deploy", there),
+        ("tell", "the --callback-url" if checked.callback else ""),
+        ("run", "it" if checked.plan.after.run else ""),
+        ("write", str(checked.plan.after.as_dockerfile or "")),
+    )
+    # Of a rebuild the words are an image's own.
+    lines = [f"{word:<10}{ui.printable(what)}".rstrip() for word, what in (*decisions(request), *after)]
+    return ui.Answer(text="\n".join(lines), names=tags, data=data)

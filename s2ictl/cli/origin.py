@@ -1,0 +1,122 @@
+"""Where the source comes from, and how it is fetched: the flags of it, and the values that they become."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from s2ictl.cli import flags
+from s2ictl.cli import workshop as works
+from s2ictl.cli.session import Session
+from s2ictl.models import AppConfig, Logins, Source
+from s2ictl.sources import FetchOptions, parse_source
+from s2ictl.sources.access import check
+
+From = Annotated[
+    str,
+    typer.Argument(
+        metavar="[SOURCE]",
+        help="A directory, a git repository: URL[#REF[:DIR]], an archive or its URL, or - for one on stdin.",
+        show_default="s2i.yaml's, or .",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFlags:
+    """Which source."""
+
+    source_flag: Annotated[str, typer.Option("--source", help="The same as SOURCE.", show_default=False)] = ""
+    ref: Annotated[
+        str, typer.Option("--ref", "-r", help="The branch, tag or commit.", show_default="the default branch")
+    ] = ""
+    context_dir: Annotated[
+        str, typer.Option("--context-dir", metavar="DIR", help="The application's part of the source.")
+    ] = ""
+    copy: Annotated[
+        bool, typer.Option("--copy", "-c", help="Take a directory as it lies there, uncommitted work too.")
+    ] = False
+    submodules: Annotated[
+        bool | None,
+        typer.Option("--submodules/--ignore-submodules", help="With those of git.", show_default="submodules"),
+    ] = None
+    lfs: Annotated[bool, typer.Option("--lfs", help="With the large files that git keeps elsewhere.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchFlags:
+    """How it is fetched."""
+
+    git_secret: Annotated[
+        str, typer.Option("--git-secret", metavar="[NS/]NAME", help="The cluster's Secret to fetch with.")
+    ] = ""
+    git_username: Annotated[
+        str, typer.Option("--git-username", help="The login's name at the forge.", show_default=False)
+    ] = ""
+    git_password_file: Annotated[
+        Path | None, typer.Option("--git-password-file", metavar="FILE", help="Its password, or a token.")
+    ] = None
+    ssh_key: Annotated[
+        Path | None, typer.Option("--ssh-key", metavar="FILE", help="The private key for git over ssh.")
+    ] = None
+    known_hosts: Annotated[Path | None, typer.Option("--known-hosts", metavar="FILE", help="Whom ssh believes.")] = None
+    allowed_signers: Annotated[
+        Path | None,
+        typer.Option("--allowed-signers", metavar="FILE", help="Take only a commit that one of these has signed."),
+    ] = None
+    ca: flags.CaBundle = None
+    allow_http: flags.AllowHttp = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What opens the door of a source."""
+
+    options: FetchOptions
+    find_login: Logins
+
+
+def source_of(given: SourceFlags, app: AppConfig, *, allow_http: bool, cwd: Path) -> Source:
+    """The source of an app, as the flags say it."""
+    submodules = app.build.submodules if given.submodules is None else given.submodules
+    return parse_source(
+        app.source,
+        ref=given.ref or app.ref,
+        context_dir=given.context_dir or app.build.context_dir,
+        copy=given.copy,
+        submodules=submodules is not False,
+        lfs=given.lfs or app.build.lfs,
+        allow_http=allow_http,
+        cwd=cwd,
+    )
+
+
+def origin_of(given: FetchFlags, session: Session, *, typed: bool = True) -> Origin:
+    """What opens the door, as far as it lies on this machine; `typed` says that the user himself named the host."""
+    world, cwd = session.world, session.world.cwd
+    options = FetchOptions(
+        ssh_key=_at(cwd, given.ssh_key),
+        known_hosts=_at(cwd, given.known_hosts),
+        allowed_signers=_at(cwd, given.allowed_signers),
+        ca_bundle=works.bundle(world, given.ca),
+        helpers=True,
+    )
+    check(options)
+    password = works.git_password(cwd, given.git_username, given.git_password_file)
+    return Origin(options=options, find_login=works.git_logins(world, given.git_username, password, typed=typed))
+
+
+def with_secret(opener: Origin, given: FetchFlags, session: Session) -> Origin:
+    """The same with what the chosen Secret of the cluster holds; a password file that was typed counts before it."""
+    if not given.git_secret:
+        return opener
+    secret = works.git_secret(given.git_secret, session)
+    find_login = opener.find_login if given.git_password_file else secret.logins
+    return Origin(options=secret.added_to(opener.options), find_login=find_login)
+
+
+def _at(cwd: Path, path: Path | None) -> Path | None:
+    return cwd / path if path else None

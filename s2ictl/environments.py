@@ -1,0 +1,51 @@
+"""The variables of a build: whose word counts, and how much of them a program can be started with."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from s2ictl.errors import InvalidConfiguration, LimitReached
+from s2ictl.events import Emit, Notice
+from s2ictl.models import BuildRequest
+
+LARGEST_FILE = 10_000_000
+_LARGEST = 128 * 1024  # bytes of all together; the kernel takes no single one that is longer
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_STEERING = re.compile(r"PATH|LD_.*")
+
+
+def environment_of(request: BuildRequest, content: bytes, place: str, emit: Emit) -> dict[str, str]:
+    """The variables that stay in the image: those of the source's file at `place`, over them the user's."""
+    if len(content) >= LARGEST_FILE:
+        raise too_large(place)
+    own = dict(parse_environment(content.decode("utf-8-sig", errors="replace"), place, emit))
+    if steering := ", ".join(filter(_STEERING.fullmatch, own)):
+        emit(Notice(text=f"{place} sets {steering}, which decides what the builder's programs are", level="warning"))
+    stays = {**own, **dict(request.env)}
+    passing = {name: value.reveal() for name, value in request.build_env}
+    size = sum(len(f"{name}={value}\0".encode()) for name, value in (*stays.items(), *passing.items()))
+    if size > _LARGEST:
+        raise LimitReached(
+            f"the variables of the build have {size} bytes; the limit is {_LARGEST}",
+            hint=f"put what is long into a file of the source, or hand it over by --secret; see -e, -E and {place}",
+        )
+    return stays
+
+
+def too_large(place: str) -> InvalidConfiguration:
+    return InvalidConfiguration(
+        f"{place} has 10 MB or more", detail="it is a file of NAME=VALUE lines", hint="check what was written there"
+    )
+
+
+def parse_environment(text: str, name: str, emit: Emit) -> Iterator[tuple[str, str]]:
+    """`NAME=VALUE` lines; quotes are literal, as in every tool that reads such files; a bad line is told."""
+    for number, line in enumerate(re.split(r"\r?\n", text), start=1):
+        variable, separator, value = (part.strip() for part in line.partition("="))
+        if not line.strip() or line.lstrip().startswith(("#", "//")):
+            continue
+        if separator and _VARIABLE.fullmatch(variable) and "\0" not in value:
+            yield variable, value
+        else:
+            emit(Notice(text=f"{name}:{number} is not NAME=VALUE and is left out", level="warning"))

@@ -1,0 +1,59 @@
+"""What a command says on stdout: one answer, in the form that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TextIO
+
+from s2ictl.ui.text import printable
+
+Output = Literal["text", "json", "yaml", "name"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a command says on stdout, once, in each of the four forms."""
+
+    text: str
+    names: tuple[str, ...]
+    data: object
+
+
+def print_answer(answer: Answer, output: Output, stdout: TextIO) -> None:
+    """Print the answer in the form that was asked for."""
+    rendered = _RENDER[output](answer)
+    if rendered:
+        stdout.write(rendered + "\n")
+        stdout.flush()
+
+
+def _json(answer: Answer) -> str:
+    import msgspec
+
+    return msgspec.json.format(msgspec.json.encode(answer.data), indent=2).decode()
+
+
+def _yaml(answer: Answer) -> str:
+    import msgspec
+
+    from s2ictl import documents
+
+    return documents.dump(msgspec.to_builtins(answer.data)).rstrip("\n")
+
+
+_RENDER: Mapping[Output, Callable[[Answer], str]] = {
+    "text": lambda answer: answer.text,
+    "name": lambda answer: "\n".join(answer.names),
+    "json": _json,
+    "yaml": _yaml,
+}
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Columns as wide as their widest cell, two blanks between them, no lines: made for reading and for `awk`."""
+    cells = [head, *[tuple(printable(cell) for cell in row) for row in rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )

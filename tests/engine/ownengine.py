@@ -1,0 +1,117 @@
+"""An engine of one test's own, to be killed, stopped, restarted and filled to the brim: the common one must live."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tests import testbed
+from tests.parts import available
+from tests.testbed import engine, mounts, network
+from tests.testbed.processes import eventually
+
+SLOT = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnEngine:
+    """A dockerd and where it answers."""
+
+    bed: testbed.Bed
+    docker_host: str
+
+    @property
+    def pid(self) -> int:
+        return int((self.bed.at("engine") / "dockerd.pid").read_text())
+
+    @property
+    def data(self) -> Path:
+        return self.bed.at("engine") / "data"
+
+    def api(self) -> Any:
+        """A client of it; whoever asks for one closes it."""
+        import docker
+
+        return docker.APIClient(base_url=self.docker_host, version="auto")
+
+    def kill(self) -> None:
+        """Take the daemon away as a crash would; its containers go on without it."""
+        self._signal(signal.SIGKILL)
+
+    def stop(self) -> None:
+        """Let the daemon end in order, with all its containers."""
+        self._signal(signal.SIGTERM)
+
+    def suspend(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+    def start(self) -> None:
+        """Bring the daemon back on what it left."""
+        directory, crew = self.bed.at("engine"), engine.crew_of(self.bed)
+        # Dead processes stay as zombies where nobody waits for them, and the daemon takes them for living ones.
+        (directory / "dockerd.pid").unlink(missing_ok=True)
+        self._containerd.unlink(missing_ok=True)
+        crew.start("dockerd", engine.dockerd(directory, self.docker_host, network.bridge(self.bed, "engine")))
+        crew.wait(lambda: engine.answers(self.docker_host), "dockerd", what="the Docker API")
+
+    @property
+    def _containerd(self) -> Path:
+        return self.bed.at("engine") / "exec" / "containerd" / "containerd.pid"
+
+    def _signal(self, number: signal.Signals) -> None:
+        both = (self.pid, int(self._containerd.read_text()))
+        os.kill(both[0], number)
+        assert eventually(lambda: not any(map(_lives, both)), patience=30)
+
+
+@contextmanager
+def own_engine(*, size: str = "") -> Iterator[OwnEngine]:
+    """An engine while the context lasts; with a `size` its data lies on a disk of that size."""
+    directory = Path(tempfile.mkdtemp(prefix="s2iown-", dir="/var/tmp"))
+    bed = replace(
+        testbed.Bed.of(os.environ, say=lambda _: None),
+        directory=directory,
+        slot=SLOT,
+        docker_host="unix:///nonexistent",
+    )
+    try:
+        with bed.locked("engine"), available(), _disk(bed.make("engine") / "data", size):
+            try:
+                facts = engine.up(bed)
+                yield OwnEngine(bed=bed, docker_host=facts.docker_host)
+            finally:
+                engine.down(bed)
+    finally:
+        assert not mounts.below(directory)
+        shutil.rmtree(directory)
+
+
+@contextmanager
+def _disk(place: Path, size: str) -> Iterator[None]:
+    if not size:
+        yield
+        return
+    place.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", place], capture_output=True, check=False)  # the engine's own end may have done it
+
+
+def _lives(pid: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    return False

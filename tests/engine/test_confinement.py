@@ -1,0 +1,195 @@
+"""What a container is given and may use up, on a real engine; and the ends that a command can come to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from s2ictl import oci
+from s2ictl.engines.docker import Docker
+from s2ictl.errors import (
+    AssembleFailed,
+    InvalidUsage,
+    PullBuilderImageFailed,
+    PullUnauthorized,
+    Refused,
+    S2IError,
+    Unreachable,
+)
+from s2ictl.events import Event, Line
+from s2ictl.leases import this_host
+from s2ictl.models import Confinement, Volume
+from tests.engine import tiny
+from tests.engine.world import Real, built, text_of
+from tests.fakes.engine import Script
+from tests.fakes.engine_contract import NAME, ask, assembly
+from tests.fakes.images import small_image
+from tests.fakes.registry import FakeRegistry, Fault, running
+
+# -------------------------------------------------------------------------------------------------------- confinement
+
+
+def test_the_command_has_the_volumes_hosts_network_and_limits_that_were_given(world: Real, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_text("from outside")
+    tmp_path.chmod(0o755)
+    given = Confinement(
+        volumes=(Volume(source=str(tmp_path), target="/cache", read_only=True),),
+        network="none",
+        hosts=("git.example.com:10.0.0.7",),
+        cap_drop=("chown", "CAP_KILL"),
+        memory=64 << 20,
+        cpus=0.5,
+    )
+    script = """cat /cache/cache; echo; touch /cache/x 2>/dev/null || echo read-only; grep git /etc/hosts
+    ls /sys/class/net; cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/cpu/cpu.cfs_quota_us"""
+    said = built(world, script, confinement=given)
+    assert [" ".join(line.split()) for line in said] == [
+        "from outside",
+        "read-only",
+        "10.0.0.7 git.example.com",
+        "lo",
+        str(64 << 20),
+        "50000",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "why"),
+    [
+        (Confinement(network="contract-nowhere"), InvalidUsage, "the engine has no network contract-nowhere"),
+        (Confinement(cpus=4096), Refused, "cannot set the limits"),
+        (Confinement(memory=4096), Refused, "cannot set the limits"),
+        (Confinement(volumes=(Volume(source="/nowhere/at/all", target="/x"),)), InvalidUsage, "cannot have what"),
+    ],
+)
+def test_what_the_engine_cannot_give_is_said_before_anything_runs(
+    world: Real, given: Confinement, error: type[S2IError], why: str
+) -> None:
+    with pytest.raises(error, match=why):
+        built(world, "true", confinement=given)
+
+
+# ----------------------------------------------------------------------------------------------------- ends of its own
+
+
+def test_a_command_that_runs_out_of_memory_is_told_the_limit_and_the_flag(world: Real) -> None:
+    with pytest.raises(AssembleFailed) as failure:
+        built(world, "head -c 200000000 /dev/zero | tail >/dev/null", confinement=Confinement(memory=24 << 20))
+    assert failure.value.message == "assemble ran out of memory: the limit was 24 MiB"
+    assert failure.value.hint == "allow more with --memory"
+
+
+def test_a_command_that_somebody_kills_is_not_the_engine_s_death(world: Real) -> None:
+    def kill(event: Event) -> None:
+        if isinstance(event, Line):
+            (container,) = world.api.containers(filters={"name": "s2ictl-contract-"})
+            world.api.kill(container["Id"])
+
+    base = world.builder(Script(text="echo running; sleep 60"))
+    with pytest.raises(AssembleFailed, match="assemble ended with 137: it was killed from outside"):
+        world.engine.assemble(assembly(base), kill)
+
+
+def test_a_builder_that_is_gone_again_is_a_missing_builder(world: Real) -> None:
+    gone = replace(world.builder(Script(text="true")), id=f"sha256:{'0' * 64}")
+    with pytest.raises(PullBuilderImageFailed, match="could not create a container"):
+        world.engine.assemble(assembly(gone), lambda _: None)
+
+
+def test_an_image_that_is_named_by_nobody_is_forgotten_and_a_named_one_is_not(world: Real) -> None:
+    first = world.engine.assemble(assembly(world.builder(Script(text="true"))), lambda _: None).id
+    world.engine.remove(first)
+    assert ask(world, NAME) is not None
+    second = world.engine.assemble(assembly(world.builder(Script(text="echo x >/opt/app/x"))), lambda _: None).id
+    world.engine.remove(first)
+    assert (images(world, first), images(world, second)) == (0, 1)
+
+
+def images(world: Real, identity: str) -> int:
+    return sum(image["Id"] == identity for image in world.api.images(all=True))
+
+
+# ------------------------------------------------------------------------------------------------------- lost answers
+
+
+class Deaf:
+    """A connection on which the answer to one request is lost after the engine has done what it asked for."""
+
+    def __init__(self, api: Any, request: str) -> None:
+        self._api = api
+        self._request = request
+        self._heard: list[str] = []
+        self.timeout = api.timeout
+
+    def __getattr__(self, name: str) -> Any:
+        act = getattr(self._api, name)
+        if name != self._request or self._heard:
+            return act
+
+        def lose(*arguments: Any, **named: Any) -> Any:
+            self._heard.append(name)
+            act(*arguments, **named)
+            raise ConnectionResetError("reset by peer")
+
+        return lose
+
+
+@pytest.mark.parametrize("request_", ["commit", "tag"])
+def test_an_image_whose_answer_was_lost_is_found_again_and_made_once(world: Real, request_: str) -> None:
+    base = world.builder(Script(text="echo once >>/opt/app/times"))
+    deaf = Docker(Deaf(world.api, request_), host=this_host())
+    image = deaf.assemble(assembly(base), lambda _: None).id
+    assert text_of(world, image, "/opt/app/times") == "once\n"
+    assert world.api.images(name="s2ictl/unfinished") == []
+    assert world.api.images(filters={"dangling": True, "since": base.id}) == []
+
+
+@pytest.mark.parametrize("request_", ["create_container_from_config", "start"])
+def test_a_container_whose_answer_was_lost_is_removed(world: Real, request_: str) -> None:
+    deaf = Docker(Deaf(world.api, request_), host=this_host())
+    with pytest.raises(Unreachable):
+        deaf.assemble(assembly(world.builder(Script(text="sleep 60"))), lambda _: None)
+
+
+# -------------------------------------------------------------------------------------------------------------- pulls
+
+
+@pytest.fixture
+def shelf(world: Real) -> Iterator[FakeRegistry]:
+    """A registry that has an image which the engine has not, and goes wrong as it is told."""
+    image = small_image(layer=tiny.rootfs({"run": b""}))
+    with running(FakeRegistry()) as registry:
+        registry.put("engine/pulled", image.layer)
+        registry.put("engine/pulled", image.config)
+        registry.tag("engine/pulled", "1", oci.MANIFEST, image.manifest)
+        yield registry
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+def test_a_pull_is_tried_again_while_what_it_meets_is_likely_to_pass(
+    world: Real, shelf: FakeRegistry, status: int
+) -> None:
+    shelf.faults.append(Fault(method="GET", path="/v2/engine/pulled/manifests/.*", status=status, times=3))
+    shelf.faults.append(Fault(method="HEAD", path="/v2/engine/pulled/manifests/.*", status=status, times=3))
+    waits: list[float] = []
+    engine = Docker(world.api, host=this_host(), sleep=waits.append)
+    facts = engine.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
+    assert facts is not None
+    assert 1 <= len(waits) <= 4
+
+
+@pytest.mark.parametrize(("status", "outcome"), [(401, PullUnauthorized), (403, PullUnauthorized), (500, S2IError)])
+def test_a_pull_that_will_never_succeed_is_given_up(
+    world: Real, shelf: FakeRegistry, status: int, outcome: type[S2IError]
+) -> None:
+    for method in ("GET", "HEAD"):
+        shelf.faults.append(Fault(method=method, path="/v2/engine/pulled/manifests/.*", status=status, times=99))
+    waits: list[float] = []
+    engine = Docker(world.api, host=this_host(), sleep=waits.append)
+    with pytest.raises(outcome):
+        engine.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
+    assert len(waits) == (4 if status == 500 else 0)

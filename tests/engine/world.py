@@ -1,0 +1,100 @@
+"""The real engine as the tests of its contract see it: small builders in it, and nothing of ours left afterwards."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import tarfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from s2ictl.engines.docker import Docker
+from s2ictl.events import Event, Line
+from s2ictl.models import ImageFacts
+from tests.engine import tiny
+from tests.fakes.engine import Script
+from tests.fakes.engine_contract import assembly
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Real:
+    engine: Docker
+    api: Any
+    stack: ExitStack
+
+    def builder(self, assemble: Script, *, user: str = "user", entrypoint: tuple[str, ...] = ()) -> ImageFacts:
+        scripts = {"assemble": tiny.script(assemble.text), "run": tiny.script("exec sleep 60")}
+        return self.image(tiny.rootfs(scripts), user=user, entrypoint=entrypoint)
+
+    def image(
+        self, filesystem: bytes, *, user: str = "user", entrypoint: tuple[str, ...] = (), workdir: str = "/"
+    ) -> ImageFacts:
+        name = f"contract/builder-{next(_numbers)}:1"
+        words = ", ".join(f'"{word}"' for word in entrypoint)
+        instructions = [
+            "ENV PATH=/bin",
+            f"USER {user}",
+            f"WORKDIR {workdir}",
+            *([f"ENTRYPOINT [{words}]"] if entrypoint else []),
+        ]
+        self.stack.enter_context(tiny.imported(self.api, name, filesystem, *instructions))
+        facts = self.engine.facts(name, pull="never", login=None, emit=lambda _: None)
+        assert facts is not None
+        return facts
+
+
+def built(world: Real, script: str, **changes: Any) -> list[str]:
+    """Assemble with this script and answer what it said."""
+    said: list[Event] = []
+    base = world.builder(Script(text=script))
+    world.engine.assemble(assembly(base, **changes), said.append)
+    return [event.text for event in said if isinstance(event, Line)]
+
+
+def saved(api: Any, name: str) -> bytes:
+    """Everything that the image is made of: layers, configuration, history."""
+    return b"".join(api.get_image(name))
+
+
+def last_layer(api: Any, name: str) -> set[str]:
+    with tarfile.open(fileobj=io.BytesIO(saved(api, name))) as image:
+        (manifest,) = json.loads(_content(image, "manifest.json"))
+        with tarfile.open(fileobj=io.BytesIO(_content(image, manifest["Layers"][-1]))) as layer:
+            return {member.name for member in layer}
+
+
+def _content(tar: tarfile.TarFile, name: str) -> bytes:
+    file = tar.extractfile(name)
+    assert file is not None
+    return file.read()
+
+
+def listing(world: Real, image: str, path: str) -> dict[str, str]:
+    """What lies below a path of the image, each with its mode and owner."""
+    with _container(world, image) as container, _archive(world, container, path) as tar:
+        return {member.name: f"{member.mode & 0o777:o} {member.uid}:{member.gid}" for member in tar.getmembers()[1:]}
+
+
+def text_of(world: Real, image: str, path: str) -> str:
+    with _container(world, image) as container, _archive(world, container, path) as tar:
+        return _content(tar, tar.getmembers()[0].name).decode()
+
+
+@contextmanager
+def _container(world: Real, image: str) -> Iterator[str]:
+    container = world.api.create_container_from_config({"Image": image, "Cmd": ["/bin/true"]})["Id"]
+    try:
+        yield container
+    finally:
+        world.api.remove_container(container, force=True)
+
+
+@contextmanager
+def _archive(world: Real, container: str, path: str) -> Iterator[tarfile.TarFile]:
+    with tarfile.open(fileobj=io.BytesIO(b"".join(world.api.get_archive(container, path)[0]))) as tar:
+        yield tar
