@@ -115,7 +115,10 @@ def test_one_command_takes_source_to_an_address_that_answers(desk: Desk) -> None
     result = json.loads(ran.stdout)
     assert text_at(result["address"]) == "one"
     assert result["image"] == f"{desk.image}:1@{result['digest']}"
-    assert (result["builder"], f"{result['build']}\n") == (BUILDER, desk.shell.run("builds", "list", "-o", "name").stdout)
+    assert (result["builder"], f"{result['build']}\n") == (
+        BUILDER,
+        desk.shell.run("builds", "list", "-o", "name").stdout,
+    )
     assert json.loads((desk.shell.cwd / "result.json").read_text()) == result
     container = desk.deployment()["spec"]["template"]["spec"]["containers"][0]
     assert container["image"] == f"{desk.image}@{result['digest']}"

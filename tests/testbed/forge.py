@@ -67,7 +67,7 @@ def configuration(directory: Path, programs: Path, port: int) -> dict[str, dict[
             "APP_DATA_PATH": f"{directory}/data",
             "DISABLE_SSH": "true",
             "OFFLINE_MODE": "true",
-            "LFS_START_SERVER": "false",
+            "LFS_START_SERVER": "true",
         },
         "database": {"DB_TYPE": "sqlite3", "PATH": f"{directory}/data/gitea.db"},
         "repository": {"ROOT": f"{directory}/repositories", "DEFAULT_BRANCH": "main"},
