@@ -5,18 +5,19 @@
     serve  demo  doctor                     STORIES over stories: a push, a sample, a look around
       jobs  listener  workers                 what serve is made of
     build  rebuild  b2i  deploy             STORIES: source → image, once more, artifact → image, image → address
-      assemblies  workloads                   one container described; what the cluster says, as values
+      assemblies  runtimes  workloads         one container described; what a result runs on; what the cluster says
     sources/  archives/  artifacts          where things come from: git, directory, tar, a finished file
     builders  labels  bases                 which builder fits, what its image promises, what it stands on
     scripts  environments  uids             what a build brings: scripts, variables; who may run them
     dockerfiles/  callbacks  scaffold       the same as a Dockerfile; who is told of it; a new builder's folder
-    engines/  leases                        one container from start to image; what the dead left is swept
+    engines/  leases  turns                 one container from start to image; what the dead left; who waits for whom
     registry  access  oci  layouts  logins  names      where images go, who may, what they are called
     cluster  kubeconfig  refusals  manifests           the Kubernetes API on one side, pure objects on the other
     hooks/                                  what senders say
     ledger  ledgerfile  journal             what is remembered, in which tables, and what was said meanwhile
     config  documents                       s2i.yaml and YAML
     transport  addresses                    HTTP
+    files                                   what is there whole or not at all
     events  models  errors                  what is said, the nouns, the failures
 
 Imports run downwards only, and each library has one home: `make check` holds both (`[tool.importlinter]`).

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from s2ictl import __version__
-from s2ictl.errors import CLOSED_PIPE
+from s2ictl.errors import CLOSED_PIPE, Interrupted
 
 
 def run() -> None:
     """Run s2ictl on this process's own arguments, environment and streams."""
-    sys.exit(_quietly(_version if sys.argv[1:] == ["--version"] else _main))
+    status = _quietly(_version if sys.argv[1:] == ["--version"] else _main)
+    for late in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # all has been said, and the status with it
+        signal.signal(late, signal.SIG_IGN)
+    sys.exit(status)
 
 
 def _version() -> int:
@@ -53,6 +57,8 @@ def _quietly(act: Callable[[], int]) -> int:
         os.dup2(nobody, sys.stdout.fileno())
         os.dup2(nobody, sys.stderr.fileno())
         return CLOSED_PIPE
+    except KeyboardInterrupt:  # before anything was begun, or again when all has been said
+        return Interrupted.exit_code
     return status
 
 

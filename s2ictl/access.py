@@ -6,7 +6,6 @@ it seems could name any host (CVE-2026-48978). So the address is judged before a
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Callable, Mapping
 from typing import Annotated
@@ -84,7 +83,7 @@ class Access:
             return self._fetch_token(challenges["bearer"], scope)
         if "basic" not in challenges or self.login is None or self.login.username == IDENTITY_USER:
             return answer
-        self._kept[()] = _basic(self.login)
+        self._kept[()] = self.login.basic()
         return None
 
     def _fetch_token(self, parameters: Mapping[str, str], scope: Scope) -> Response | None:
@@ -116,7 +115,7 @@ class Access:
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             return self._transport.request("POST", realm, headers=headers, body=urlencode(form).encode())
-        headers = {"Authorization": _basic(self.login)} if self.login else {}
+        headers = {"Authorization": self.login.basic()} if self.login else {}
         joint = "&" if split(realm).query else "?"
         return self._transport.request("GET", f"{realm}{joint}{urlencode(fields)}", headers=headers)
 
@@ -150,8 +149,3 @@ def parse_challenges(header: str) -> dict[str, dict[str, str]]:
         else:
             current[part["key"].lower()] = part["quoted"] or part["plain"] or ""
     return found
-
-
-def _basic(login: Login) -> str:
-    pair = f"{login.username}:{login.password.reveal()}".encode()
-    return f"Basic {base64.b64encode(pair).decode()}"

@@ -15,6 +15,8 @@ from s2ictl.errors import InvalidUsage
 DOCKER_HUB = "docker.io"
 DOCKER_HUB_NAMES = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com"})
 
+_TRANSLATED = ipaddress.IPv6Network("64:ff9b::/96")
+
 
 def split(url: str) -> SplitResult:
     """Take an address apart; what is none has no parts. Half of these texts come from other hosts."""
@@ -47,6 +49,8 @@ def is_loopback(host: str) -> bool:
 def is_private(host: str) -> bool:
     """Whether this host, an address in any spelling, is one that the world cannot reach."""
     address = _address(host)
+    if isinstance(address, ipaddress.IPv6Address):
+        address = _carried(address) or address
     return is_loopback(host) or (address is not None and not address.is_global)
 
 
@@ -68,15 +72,30 @@ def _port(parts: SplitResult) -> int:
 
 
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    host = _ascii(host)
     try:
         address = ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
         try:
             # The resolver also takes 2130706433, 0x7f.1 and 017700000001 for 127.0.0.1.
             return ipaddress.IPv4Address(socket.inet_aton(host))
-        except OSError:
+        except (OSError, ValueError):
             return None
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def _ascii(host: str) -> str:
+    """As the resolver reads it: digits of other widths, and other full stops, are digits and dots to it."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode()
+    except UnicodeError:
+        return host
+
+
+def _carried(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """The older address that packets to a newer one end up at: by 6to4, or by the network's own translation."""
+    translated = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF) if address in _TRANSLATED else None
+    return translated or address.sixtofour
 
 
 def proxy_for(url: str, environ: Mapping[str, str]) -> str:

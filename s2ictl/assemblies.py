@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from s2ictl import scripts, uids
-from s2ictl.archives import Entry, rerooted, tar_stream
+from s2ictl.archives import Entry, directory_entry, file_entry, rerooted, tar_stream
 from s2ictl.builders import MADE_OF, Folder, artifacts_of, fingerprint, is_below
 from s2ictl.environments import environment_of, too_large
 from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed
@@ -22,12 +22,10 @@ from s2ictl.models import (
     BuildRequest,
     ImageConfig,
     ImageFacts,
-    Member,
     Runtime,
     RuntimeArtifact,
     Salvage,
     Tree,
-    Volume,
 )
 from s2ictl.scripts import Located, Script, Scripts
 
@@ -64,12 +62,12 @@ class Parts:
 def describe(request: BuildRequest, parts: Parts, emit: Emit) -> Assembly:
     """What makes an application's image of its source."""
     builder = parts.builder
-    _refuse_hiding(request.confinement.volumes, builder.destination)
+    _refuse_volumes(request, builder)
     environment = environment_of(request, *_environment_file(parts.tree, emit), emit)
     labels = labels_of(request, parts.tree, builder, record_of(request, allowed_uids=uids.shown(request.allowed_uids)))
     assemble = _required("assemble", parts)
     run = _required("run", parts) if parts.runtime is None else None
-    user = _user(request.assemble_user, builder, request, emit)
+    user = _user("--assemble-user", request.assemble_user, builder, request, emit)
     first = Assembly(
         image=builder.image,
         image_id=builder.facts.id,
@@ -80,7 +78,7 @@ def describe(request: BuildRequest, parts: Parts, emit: Emit) -> Assembly:
         user=user,
         upload=partial(_upload, partial(_source_entries, parts, excluding(request.exclude))),
         workspace=f"{builder.destination}/.s2ictl",
-        leftovers=tuple(f"{builder.destination}/{name}" for name in ("src", "artifacts")[request.keep_source :]),
+        leftovers=_leftovers(request, builder, emit),
         env=tuple(environment.items()),
         build_env=request.build_env,
         ca_bundle=certificates(request.ca_bundle),
@@ -177,7 +175,7 @@ def describe_builder(folder: Folder, base: ImageFacts, request: BuildRequest) ->
         entrypoint=base.entrypoint,
         user=plan.user,
         workdir=plan.workdir,
-        env=tuple({**_variables(base), **plan.env}.items()),
+        env=tuple({**base.variables, **plan.env}.items()),
         labels=merged(base.labels, {**plan.labels, MADE_OF: fingerprint(folder)}, {}),
         exposed=(f"{plan.port}/tcp",),
     )
@@ -214,16 +212,12 @@ def _config(
             entrypoint=facts.entrypoint,
             user=facts.user,
             workdir=facts.workdir,
-            env=tuple({**_variables(facts), **environment}.items()),
+            env=tuple({**facts.variables, **environment}.items()),
             labels=merged(facts.labels, labels, asked),
             exposed=facts.exposed,
         )
 
     return config
-
-
-def _variables(facts: ImageFacts) -> dict[str, str]:
-    return dict(entry.partition("=")[::2] for entry in facts.env)
 
 
 # ------------------------------------------------------------------------------------------- scripts, users, places
@@ -250,38 +244,60 @@ def _named(available: Scripts, *names: str) -> tuple[Script, ...]:
     return tuple(script for script in available.brought if script.name in names)
 
 
-def _user(flag: str, image: Builder, request: BuildRequest, emit: Emit) -> str:
+def _user(flag: str, named: str, image: Builder, request: BuildRequest, emit: Emit) -> str:
     """Who runs the script: the user's word, then the label's, then the image's; and whether he may."""
-    user = flag or image.assemble_user or image.facts.user
-    whose = "the flags" if flag else f"a label of {image.image}" if image.assemble_user else image.image
-    uids.judge(user, request.allowed_uids, whose=whose)
+    user = named or image.assemble_user or image.facts.user
+    whose = flag if named else f"a label of {image.image}" if image.assemble_user else image.image
+    uids.judge(user, request.allowed_uids, whose=whose, instead=f"name another one: {flag} UID")
     if not request.allowed_uids and uids.is_root(user):
-        text = (
-            f"scripts run as root in {image.image}; --assemble-user UID names another user, --allowed-uids forbids it"
-        )
+        text = f"scripts run as root in {image.image}; {flag} UID names another user, --allowed-uids forbids it"
         emit(Notice(text=text, level="warning"))
     return user
 
 
 def _runtime_user(request: BuildRequest, image: Builder, assemble: Located | None, emit: Emit) -> str:
     """The policy holds for who assembles there, and for whom the result runs as."""
-    uids.judge(image.facts.user, request.allowed_uids, whose=f"the runtime image {image.image}")
+    whose = f"the runtime image {image.image}"
+    uids.judge(
+        image.facts.user, request.allowed_uids, whose=whose, instead="name a --runtime-image with a user of its own"
+    )
     if assemble is None:
         emit(Notice(text=f"there is no assemble-runtime: the artifacts are put into {image.image}, and nothing is run"))
         return image.facts.user
-    return _user(request.assemble_runtime_user, image, request, emit)
+    return _user("--assemble-runtime-user", request.assemble_runtime_user, image, request, emit)
 
 
-def _refuse_hiding(volumes: tuple[Volume, ...], destination: str) -> None:
-    """A mount exactly there cannot be moved or removed, as scripts do; one above hides what is uploaded."""
-    for volume in volumes:
-        for place in (f"{destination}/src", f"{destination}/artifacts"):
-            if is_below(place, volume.target):
+def _refuse_volumes(request: BuildRequest, builder: Builder) -> None:
+    """A mount at our places cannot be moved or removed, as scripts do; one above hides what is uploaded.
+
+    Whatever is put into one is put into the user's own files, and taken away there.
+    """
+    for volume in request.confinement.volumes:
+        for name in ("src", "artifacts", "scripts", ".s2ictl"):
+            if is_below(f"{builder.destination}/{name}", volume.target):
                 raise InvalidUsage(
-                    f"--volume {volume.source}:{volume.target} lies over {place}",
+                    f"--volume {volume.source}:{volume.target} lies over {builder.destination}/{name}",
                     detail="the source is put there, moved from there and removed again, which no mount allows",
                     hint="put the volume elsewhere; directories below are fine",
                 )
+        for injection in request.injections:
+            place = posixpath.join(builder.facts.workdir or "/", injection.target)
+            if is_below(posixpath.normpath(place), volume.target):
+                raise InvalidUsage(
+                    f"--inject would put {injection.source.name} into --volume {volume.source}:{volume.target}",
+                    detail="there it would replace what is called so, and be removed again",
+                    hint="put it into the volume yourself, or inject it elsewhere",
+                )
+
+
+def _leftovers(request: BuildRequest, builder: Builder, emit: Emit) -> tuple[str, ...]:
+    """What is removed before the commit: nothing in which a volume lies, since that would be emptied too."""
+    places = [f"{builder.destination}/{name}" for name in ("src", "artifacts")[request.keep_source :]]
+    mounts = (*(volume.target for volume in request.confinement.volumes), *builder.facts.volumes)
+    held = {place: mount for place in places for mount in mounts if is_below(mount, place)}
+    for place, mount in held.items():
+        emit(Notice(text=f"{place} stays in the image, since the volume {mount} lies in it", level="warning"))
+    return tuple(place for place in places if place not in held)
 
 
 def excluding(pattern: str) -> Callable[[str], bool]:
@@ -304,20 +320,24 @@ def _upload(entries: Callable[[], Iterator[Entry]], uid: int, gid: int) -> Itera
     return tar_stream(entries(), uid=uid, gid=gid)
 
 
+def _program(path: str, content: bytes) -> Entry:
+    return file_entry(path, content, mode=0o755)
+
+
 def _source_entries(parts: Parts, excluded: Callable[[str], bool]) -> Iterator[Entry]:
     tree, root = parts.tree, parts.builder.destination.strip("/")
-    carried = () if parts.scripts.place else _named(parts.scripts, "assemble", "run", "save-artifacts", "usage")
-    yield _directory(f"{root}/scripts")
-    yield from (_file(f"{root}/scripts/{script.name}", script.content) for script in carried)
-    gone = set(scripts.moved(parts.scripts))
-    yield _directory(f"{root}/src")
+    carried = () if parts.scripts.place else _named(parts.scripts, "assemble", "run", "save-artifacts")
+    yield directory_entry(f"{root}/scripts")
+    yield from (_program(f"{root}/scripts/{script.name}", script.content) for script in carried)
+    gone = {script.moved for script in carried if script.moved}
+    yield directory_entry(f"{root}/src")
     for member, read in tree.members():
         if member.path in gone or member.path.rpartition("/")[0] in gone or excluded(member.path):
             gone.add(member.path)
         elif member.kind == "hardlink" and member.target in gone:
             # The name that it shares its bytes with is not sent, so it brings them itself.
             content = tree.read(member.path)
-            yield _file(f"{root}/src/{member.path}", content, mode=member.mode, mtime=member.mtime)
+            yield file_entry(f"{root}/src/{member.path}", content, mode=member.mode, mtime=member.mtime)
         else:
             yield rerooted(member, f"{root}/src"), read
 
@@ -325,27 +345,18 @@ def _source_entries(parts: Parts, excluded: Callable[[str], bool]) -> Iterator[E
 def _script_entries(destination: str, brought: tuple[Script, ...]) -> Iterator[Entry]:
     root = destination.strip("/")
     if brought:
-        yield _directory(f"{root}/scripts")
-    yield from (_file(f"{root}/scripts/{script.name}", script.content) for script in brought)
+        yield directory_entry(f"{root}/scripts")
+    yield from (_program(f"{root}/scripts/{script.name}", script.content) for script in brought)
 
 
 def _folder_entries(folder: Folder) -> Iterator[Entry]:
     root, scripts_root = _WORKSHOP.strip("/"), folder.blueprint.scripts.strip("/")
-    yield _directory(f"{root}/src")
-    yield _file(f"{root}/src/install", (folder.path / "install").read_bytes())
+    yield directory_entry(f"{root}/src")
+    yield _program(f"{root}/src/install", (folder.path / "install").read_bytes())
     parents = scripts_root.split("/")
-    yield from (_directory("/".join(parents[: depth + 1])) for depth in range(1, len(parents)))
+    yield from (directory_entry("/".join(parents[: depth + 1])) for depth in range(1, len(parents)))
     for script in sorted((folder.path / "s2i" / "bin").iterdir()):
-        yield _file(f"{scripts_root}/{script.name}", script.read_bytes())
-
-
-def _directory(path: str) -> Entry:
-    return Member(path=path, kind="directory", mode=0o755), lambda _: b""
-
-
-def _file(path: str, content: bytes, *, mode: int = 0o755, mtime: int = 0) -> Entry:
-    member = Member(path=path, kind="file", mode=mode, size=len(content), mtime=mtime)
-    return member, io.BytesIO(content).read
+        yield _program(f"{scripts_root}/{script.name}", script.read_bytes())
 
 
 # ---------------------------------------------------------------------------------------------------- what is read

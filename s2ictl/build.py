@@ -8,7 +8,17 @@ from dataclasses import dataclass, replace
 
 from s2ictl import scripts
 from s2ictl.assemblies import Earlier, Parts, certificates, describe, describe_builder, excluding
-from s2ictl.builders import MADE_OF, Folder, detect, fingerprint, outdated, promised, promised_runtime
+from s2ictl.builders import (
+    MADE_OF,
+    Folder,
+    RuntimePlan,
+    detect,
+    fingerprint,
+    near_to,
+    outdated,
+    promised,
+    promised_runtime,
+)
 from s2ictl.engines import Engine
 from s2ictl.errors import (
     CommitContainerFailed,
@@ -35,6 +45,7 @@ from s2ictl.models import (
     parse_place,
 )
 from s2ictl.names import DOCKER_HUB
+from s2ictl.runtimes import bare_root, describe_runtime
 
 DONE = "Build completed successfully"
 _OURS = "docker.io/s2ictl/"
@@ -63,16 +74,16 @@ class Prepared:
 
 def build(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
     """Turn a source into an image, named by its digest once it is pushed."""
-    with prepare(request, workshop, emit=emit) as prepared:
-        replaced = _replaced(request, workshop, emit)
-        with step("assemble", prepared.builder, emit) as assembled:
-            built = workshop.engine.assemble(prepared.assembly, emit)
-            assembled.size = built.size
-    digest = ""
-    if request.push:
-        with step("deliver", ", ".join(str(name) for name in request.names), emit):
-            digest = deliver(request.names, workshop, emit)
-    _forget(replaced - {built.id}, workshop, emit)
+    with ExitStack() as opened:
+        with prepare(request, workshop, emit=emit) as prepared:
+            opened.enter_context(_replacing(request, workshop, emit))
+            with step("assemble", prepared.builder, emit) as assembled:
+                built = workshop.engine.assemble(prepared.assembly, emit)
+                assembled.size = built.size
+        digest = ""
+        if request.push:
+            with step("deliver", ", ".join(str(name) for name in request.names), emit):
+                digest = deliver(request.names, workshop, emit)
     emit(Notice(text=DONE))
     return Image(names=request.names, id=built.id, digest=digest, builder=prepared.builder, commit=prepared.commit)
 
@@ -93,7 +104,7 @@ def prepare(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Iterato
             builder=builder,
             scripts=brought,
             previous=_previous(request, builder, brought, workshop, emit) if request.incremental else None,
-            runtime=_runtime(request, workshop, emit) if request.runtime_image else None,
+            runtime=_runtime(request, builder, brought, workshop, emit),
         )
         commit = tree.commit.id if tree.commit else ""
         yield Prepared(assembly=describe(request, parts, emit), builder=builder.image, commit=commit)
@@ -105,8 +116,9 @@ def check(request: BuildRequest) -> None:
         raise InvalidUsage("a push needs a name for the image", hint="--tag registry.example.com/team/app:1.0")
     if any(name.digest for name in request.names):
         raise InvalidUsage("a digest cannot be chosen: it follows from the content", hint="name a tag instead")
-    for taken in filter(None, (request.builder, request.runtime_image)):
-        _spare(taken, request)
+    for what, taken in (("builder", request.builder), ("runtime image", request.runtime_image)):
+        if taken:
+            _spare(taken, request, what=what)
     if request.incremental and request.runtime_image:
         raise InvalidUsage(
             "--incremental and --runtime-image exclude each other",
@@ -121,9 +133,8 @@ def check(request: BuildRequest) -> None:
     certificates(request.ca_bundle)
 
 
-def _spare(taken: str, request: BuildRequest) -> None:
+def _spare(taken: str, request: BuildRequest, *, what: str) -> None:
     if any(canonical(str(name)) == canonical(taken) for name in request.names):
-        what = "builder" if taken != request.runtime_image else "runtime image"
         raise Refused(f"the result would replace its own {what} {taken}", hint="choose another --tag")
 
 
@@ -148,6 +159,9 @@ def _foreign(request: BuildRequest, workshop: Workshop, emit: Emit, found: Findi
     image = request.builder
     # Another version of one of ours is never pulled either: on Docker Hub the name could be anybody's.
     policy = "never" if canonical(image).startswith(_OURS) else request.pull_policy
+    if near := near_to(image, workshop.folders):
+        text = f"no builder here is called {image}, so an image of that name is looked for; did you mean {near}?"
+        emit(Notice(text=text, level="warning"))
     facts, found.cached = had(image, policy, workshop, emit)
     if facts is None:
         raise nowhere("builder image", image, policy)
@@ -157,7 +171,7 @@ def _foreign(request: BuildRequest, workshop: Workshop, emit: Emit, found: Findi
 
 
 def _ours(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
-    _spare(str(folder.image), request)
+    _spare(str(folder.image), request, what="builder")
     # Never pulled: the name has no registry of ours, and on Docker Hub it could be anybody's.
     facts, _ = had(str(folder.image), "never", workshop, emit)
     found.cached = facts is not None and facts.labels.get(MADE_OF) == fingerprint(folder)
@@ -186,12 +200,55 @@ def nowhere(what: str, image: str, policy: PullPolicy) -> PullBuilderImageFailed
     )
 
 
-def _runtime(request: BuildRequest, workshop: Workshop, emit: Emit) -> Builder:
-    image = request.runtime_image
+# ------------------------------------------------------------------------------------------------ the runtime image
+
+
+def _runtime(
+    request: BuildRequest, builder: Builder, brought: scripts.Scripts, workshop: Workshop, emit: Emit
+) -> Builder | None:
+    """What the result is put onto: the image that the user names, else the one that belongs to one of our builders."""
+    if request.runtime_image:
+        return _foreign_runtime(request, workshop, emit)
+    folder = _named(builder.image, workshop.folders)
+    if folder is None or folder.blueprint.runtime is None:
+        return None
+    if why := _staying(request, brought):
+        emit(Notice(text=f"the result stays on {builder.image}: {why}"))
+        return None
+    return _our_runtime(folder, folder.blueprint.runtime, request, builder, workshop, emit)
+
+
+def _staying(request: BuildRequest, brought: scripts.Scripts) -> str:
+    """Why a result needs more than the builder's runtime image has; "" when it does not."""
+    if request.incremental:
+        return "what --incremental saves for the next build is kept there"
+    if request.keep_source:
+        return "that is where --keep-source keeps it"
+    if brought.place or any(script.name == "run" for script in brought.brought):
+        return "a run script that is not the builder's may need what is there"
+    return ""
+
+
+def _our_runtime(
+    folder: Folder, plan: RuntimePlan, request: BuildRequest, builder: Builder, workshop: Workshop, emit: Emit
+) -> Builder:
+    image = str(folder.runtime_image)
+    _spare(image, request, what="runtime image")
     with step("runtime image", image, emit) as found:
-        facts, found.cached = had(image, request.runtime_pull_policy, workshop, emit)
+        facts, _ = had(image, "never", workshop, emit)
+        found.cached = facts is not None and facts.labels.get(MADE_OF) == fingerprint(folder)
+    if facts is None or not found.cached:
+        facts = _made_runtime(folder, plan, builder.facts, request, workshop, emit)
+    return promised_runtime(image, facts, destination=request.destination)
+
+
+def _foreign_runtime(request: BuildRequest, workshop: Workshop, emit: Emit) -> Builder:
+    image = request.runtime_image
+    policy = "never" if canonical(image).startswith(_OURS) else request.runtime_pull_policy
+    with step("runtime image", image, emit) as found:
+        facts, found.cached = had(image, policy, workshop, emit)
         if facts is None:
-            raise nowhere("runtime image", image, request.runtime_pull_policy)
+            raise nowhere("runtime image", image, policy)
         return promised_runtime(image, facts, destination=request.destination)
 
 
@@ -235,19 +292,23 @@ def _policy_for(earlier: Reference, request: BuildRequest) -> PullPolicy:
     return "never" if usual else request.incremental_pull_policy
 
 
-def _replaced(request: BuildRequest, workshop: Workshop, emit: Emit) -> frozenset[str]:
-    """The images that lose their names to the result, when they are to be forgotten."""
+@contextmanager
+def _replacing(request: BuildRequest, workshop: Workshop, emit: Emit) -> Iterator[None]:
+    """Forget the images that lose their names to the result, also when what follows is interrupted."""
     names = request.names if request.remove_previous else ()
-    known = (workshop.engine.facts(str(name), pull="never", login=None, emit=emit) for name in names)
-    return frozenset(facts.id for facts in known if facts is not None)
+    known = [workshop.engine.facts(str(name), pull="never", login=None, emit=emit) for name in names]
+    try:
+        yield
+    finally:
+        for image in sorted({facts.id for facts in known if facts is not None}):
+            _forget(image, workshop, emit)
 
 
-def _forget(images: frozenset[str], workshop: Workshop, emit: Emit) -> None:
-    for image in sorted(images):
-        try:
-            workshop.engine.remove(image)
-        except (CommitContainerFailed, Unreachable) as error:
-            emit(Notice(text=f"the earlier image {image} stays: {error.message}", level="warning"))
+def _forget(image: str, workshop: Workshop, emit: Emit) -> None:
+    try:
+        workshop.engine.remove(image)
+    except (CommitContainerFailed, Unreachable) as error:
+        emit(Notice(text=f"the earlier image {image} stays: {error.message}", level="warning"))
 
 
 # ------------------------------------------------------------------------------------------------------ the registry
@@ -280,9 +341,29 @@ def _made(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit)
     names = (folder.image, replace(folder.image, tag="latest"))
     with step("build builder", str(folder.image), emit):
         workshop.engine.assemble(describe_builder(folder, base, replace(request, names=names)), emit)
-    facts = workshop.engine.facts(str(folder.image), pull="never", login=None, emit=emit)
+    facts = _just_made(folder.image, workshop, emit)
+    if folder.blueprint.runtime is not None:
+        _made_runtime(folder, folder.blueprint.runtime, facts, request, workshop, emit)
+    return facts
+
+
+def _made_runtime(
+    folder: Folder, plan: RuntimePlan, builder: ImageFacts, request: BuildRequest, workshop: Workshop, emit: Emit
+) -> ImageFacts:
+    image = folder.runtime_image
+    names = (image, replace(image, tag="latest"))
+    with step("build runtime image", str(image), emit):
+        root = bare_root(plan, folder.blueprint.user)
+        bare = workshop.engine.load_base(iter((root,)), image, command=plan.command)
+        assembly = describe_runtime(folder, plan, builder, bare, replace(request, names=names))
+        workshop.engine.assemble(assembly, emit)
+    return _just_made(image, workshop, emit)
+
+
+def _just_made(image: Reference, workshop: Workshop, emit: Emit) -> ImageFacts:
+    facts = workshop.engine.facts(str(image), pull="never", login=None, emit=emit)
     if facts is None:
-        raise PullBuilderImageFailed(f"{folder.image} was built and is gone again", hint="build it again")
+        raise PullBuilderImageFailed(f"{image} was built and is gone again", hint="build it again")
     return facts
 
 

@@ -6,6 +6,7 @@ other image that carries the s2i labels is a builder just as well.
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -41,10 +42,26 @@ _NEW = "s2ictl builders create NAME shows what one looks like"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """A file in the source's root that speaks for a builder, and what it means."""
+    """A file of the source that speaks for a builder, and what it means; a weak one speaks where no other does."""
 
     file: str
     means: str
+    weak: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimePlan:
+    """What a builder's results run on: an image of what lies below `root` in the builder's, and of nothing else.
+
+    Its user and port are the builder's; `artifacts` are what it takes of each build.
+    """
+
+    root: str
+    artifacts: tuple[Annotated[RuntimeArtifact, RuntimeArtifact.parse], ...]
+    workdir: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +81,7 @@ class Blueprint:
     port: int
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    runtime: RuntimePlan | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +98,10 @@ class Folder:
     @property
     def image(self) -> Reference:
         return Reference(registry="", repository=f"s2ictl/{self.name}", tag=self.blueprint.version)
+
+    @property
+    def runtime_image(self) -> Reference:
+        return Reference(registry="", repository=f"s2ictl/{self.name}-runtime", tag=self.blueprint.version)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +153,9 @@ def fingerprint(folder: Folder) -> str:
 def detect(paths: Iterable[str], folders: Iterable[Folder]) -> Choice:
     """The builder for which the strongest sign speaks; the order in its list is the strength of a sign."""
     folders = tuple(folders)
-    roots = sorted(path for path in paths if "/" not in path)
-    found = sorted(filter(None, (_evidence(roots, folder) for folder in folders)), key=lambda each: each[:2])
+    deepest = max((sign.file.count("/") for folder in folders for sign in folder.blueprint.detects), default=0)
+    near = sorted(path for path in paths if path.count("/") <= deepest)
+    found = sorted(filter(None, (_evidence(near, folder) for folder in folders)), key=lambda each: each[:2])
     if not found:
         wanted = "; ".join(f"{each.name}: {', '.join(_files(each))}" for each in folders)
         raise NothingDetected(
@@ -145,15 +168,20 @@ def detect(paths: Iterable[str], folders: Iterable[Folder]) -> Choice:
     return Choice(folder=choices[0].folder, because=choices[0].because, runner_up=runner_up)
 
 
+def near_to(word: str, folders: Iterable[Folder]) -> str:
+    """The name of a builder that may have been meant by a word that is none; "" when nothing comes near."""
+    return next(iter(difflib.get_close_matches(word, [folder.name for folder in folders], n=1, cutoff=0.75)), "")
+
+
 def _files(folder: Folder) -> list[str]:
     return [sign.file for sign in folder.blueprint.detects]
 
 
-def _evidence(roots: list[str], folder: Folder) -> tuple[int, str, Folder, str] | None:
+def _evidence(paths: list[str], folder: Folder) -> tuple[tuple[bool, int], str, Folder, str] | None:
     for rank, sign in enumerate(folder.blueprint.detects):
-        for path in roots:
-            if fnmatchcase(path, sign.file):
-                return rank, folder.name, folder, f"{path}: {sign.means}"
+        for path in paths:
+            if path.count("/") == sign.file.count("/") and fnmatchcase(path, sign.file):
+                return (sign.weak, rank), folder.name, folder, f"{path}: {sign.means}"
     return None
 
 
@@ -184,7 +212,7 @@ def _promised(image: str, facts: ImageFacts, destination: str, user: Iterable[st
     return Builder(
         image=image,
         destination=place,
-        scripts=_scripts(_first(facts.labels, _SCRIPTS_URL) or _variable(facts, _SCRIPTS_VARIABLE), image),
+        scripts=_scripts(_first(facts.labels, _SCRIPTS_URL) or facts.variables.get(_SCRIPTS_VARIABLE, ""), image),
         assemble_user=_first(facts.labels, user),
         facts=facts,
     )
@@ -203,11 +231,17 @@ def artifacts_of(image: str, facts: ImageFacts) -> tuple[RuntimeArtifact, ...]:
         ) from error
 
 
+def runtime_labels(folder: Folder, plan: RuntimePlan) -> dict[str, str]:
+    """What the runtime image of one of our own builders says of itself; what it wants of a build, as any other does."""
+    wanted = ";".join(f"{each.source}:{each.target}" for each in plan.artifacts)
+    return {**plan.labels, _ARTIFACTS: wanted, MADE_OF: fingerprint(folder)}
+
+
 def outdated(image: str, facts: ImageFacts) -> Iterator[str]:
     """The words by which the image speaks that are understood, and no longer used."""
     for names, variable in ((_SCRIPTS_URL, _SCRIPTS_VARIABLE), (_DESTINATION, _DESTINATION_VARIABLE)):
         spoken = next((name for name in names if facts.labels.get(name)), "")
-        old = spoken if spoken.startswith(_OLD) else variable if not spoken and _variable(facts, variable) else ""
+        old = spoken if spoken.startswith(_OLD) else variable if not spoken and facts.variables.get(variable) else ""
         if old:
             yield f"{image} says {old}, which has another name now: the label {names[0]}"
 
@@ -218,16 +252,12 @@ def is_below(path: str, directory: str) -> bool:
 
 
 def _destination(image: str, facts: ImageFacts) -> str:
-    written = _first(facts.labels, _DESTINATION) or _variable(facts, _DESTINATION_VARIABLE)
+    written = _first(facts.labels, _DESTINATION) or facts.variables.get(_DESTINATION_VARIABLE, "")
     return _path(written or _DEFAULT_DESTINATION, image, "destination")
 
 
 def _first(labels: Mapping[str, str], names: Iterable[str]) -> str:
     return next((labels[name] for name in names if labels.get(name)), "")
-
-
-def _variable(facts: ImageFacts, name: str) -> str:
-    return dict(entry.partition("=")[::2] for entry in facts.env).get(name, "")
 
 
 def _scripts(url: str, image: str) -> str:

@@ -5,7 +5,6 @@ It comes after the build and changes nothing about it: a server that does not li
 
 from __future__ import annotations
 
-import base64
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -96,8 +95,7 @@ def tell(
 def _headers(login: Login | None) -> dict[str, str]:
     headers = {"Content-Type": "application/json"}
     if login is not None:
-        pair = f"{login.username}:{login.password.reveal()}".encode()
-        headers["Authorization"] = f"Basic {base64.b64encode(pair).decode()}"
+        headers["Authorization"] = login.basic()
     return headers
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from s2ictl.errors import InvalidConfiguration, LimitReached
 from s2ictl.events import Emit, Notice
@@ -12,6 +12,7 @@ from s2ictl.models import BuildRequest
 LARGEST_FILE = 10_000_000
 _LARGEST = 128 * 1024  # bytes of all together; the kernel takes no single one that is longer
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_NAMED, _LONGEST_SHOWN = 5, 80
 _STEERING = re.compile(r"PATH|LD_.*")
 
 
@@ -20,8 +21,9 @@ def environment_of(request: BuildRequest, content: bytes, place: str, emit: Emit
     if len(content) >= LARGEST_FILE:
         raise too_large(place)
     own = dict(parse_environment(content.decode("utf-8-sig", errors="replace"), place, emit))
-    if steering := ", ".join(filter(_STEERING.fullmatch, own)):
-        emit(Notice(text=f"{place} sets {steering}, which decides what the builder's programs are", level="warning"))
+    if steering := [name[:_LONGEST_SHOWN] for name in own if _STEERING.fullmatch(name)]:
+        text = f"{place} sets {_some(steering)}, which decides what the builder's programs are"
+        emit(Notice(text=text, level="warning"))
     stays = {**own, **dict(request.env)}
     passing = {name: value.reveal() for name, value in request.build_env}
     size = sum(len(f"{name}={value}\0".encode()) for name, value in (*stays.items(), *passing.items()))
@@ -40,7 +42,9 @@ def too_large(place: str) -> InvalidConfiguration:
 
 
 def parse_environment(text: str, name: str, emit: Emit) -> Iterator[tuple[str, str]]:
-    """`NAME=VALUE` lines; quotes are literal, as in every tool that reads such files; a bad line is told."""
+    """`NAME=VALUE` lines; quotes are literal, as in every tool that reads such files; bad lines are told, in one word
+    for all of them, since a stranger may have written millions."""
+    bad = []
     for number, line in enumerate(re.split(r"\r?\n", text), start=1):
         variable, separator, value = (part.strip() for part in line.partition("="))
         if not line.strip() or line.lstrip().startswith(("#", "//")):
@@ -48,4 +52,13 @@ def parse_environment(text: str, name: str, emit: Emit) -> Iterator[tuple[str, s
         if separator and _VARIABLE.fullmatch(variable) and "\0" not in value:
             yield variable, value
         else:
-            emit(Notice(text=f"{name}:{number} is not NAME=VALUE and is left out", level="warning"))
+            bad.append(str(number))
+    if bad:
+        text = f"{name}: left out because not NAME=VALUE: line {_some(bad)}"
+        emit(Notice(text=text, level="warning"))
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of them, and how many more there are."""
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"{', '.join(names[:_NAMED])}{more}"

@@ -61,6 +61,28 @@ class Notice:
 Event = StepStarted | StepFinished | Line | Progress | Notice
 Emit = Callable[[Event], None]
 
+_APART = 0.25  # seconds between two words of how far it is
+
+
+class Moving:
+    """Says how much of something has come, a few times a second and only when that is more than before."""
+
+    def __init__(self, subject: str, emit: Emit) -> None:
+        self._subject = subject
+        self._emit = emit
+        self._said = 0
+        self._at = time.monotonic()
+
+    def tell(self, done: int) -> None:
+        if done > self._said and time.monotonic() - self._at >= _APART:
+            self._emit(Progress(subject=self._subject, done=done))
+            self._said, self._at = done, time.monotonic()
+
+    def end(self, done: int) -> None:
+        """All of it is there; of what went by at once nobody is told."""
+        if self._said:
+            self._emit(Progress(subject=self._subject, done=done, total=done))
+
 
 @dataclass(slots=True)
 class Findings:

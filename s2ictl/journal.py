@@ -91,7 +91,7 @@ class _Pen:
     descriptor: int
     room: int
     now: Callable[[], float]
-    lost: str = field(default="")
+    lost: str = ""
 
     def write(self, event: Event) -> None:
         if isinstance(event, Progress):
@@ -135,11 +135,6 @@ def _last_moment(path: Path) -> float:
 def moments(path: Path) -> Iterator[Moment]:
     """What a journal holds so far; nothing when there is none yet."""
     return (moment for _, moment in _read(path, 0, whole=True) if moment)
-
-
-def replay(path: Path) -> Iterator[Event]:
-    """The events of a journal so far."""
-    return (moment.event for moment in moments(path))
 
 
 def follow(path: Path, *, is_over: Callable[[], bool], pause: Callable[[], None]) -> Iterator[Moment]:

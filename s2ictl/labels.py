@@ -174,7 +174,7 @@ def merged(inherited: Mapping[str, str], own: Mapping[str, str], asked: Mapping[
     if size > _LARGEST:
         raise LimitReached(
             f"the labels of the image have {size} bytes; the limit is {_LARGEST}",
-            hint="shorten --description and --label",
+            hint="shorten --description and --label, or what assemble asks for",
         )
     return labels
 

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from s2ictl import ledgerfile
 from s2ictl.errors import InvalidUsage, LimitReached, RecordNotFound
-from s2ictl.models import Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt
+from s2ictl.models import Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt, Verdict
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,6 +30,7 @@ MAX_DEATHS = 3
 BUSY_SECONDS = 10.0
 KEPT_BY_HAND = 200
 KEPT_SECONDS = 30 * 24 * 3600.0
+KEPT_BYTES = 1 << 30  # of all logs of what was begun by hand
 LAST = "last"
 _PRUNED_AT_ONCE = 50
 
@@ -90,8 +92,8 @@ class Ledger:
             jobs = [(app, self._done(app, event)) for app in apps]
             delivery = new_id()
             entries = tuple(done or self._enqueue(app, event, hook, delivery) for app, done in jobs)
-            verdict = "duplicate" if all(done for _, done in jobs) else "accepted"
-            receipt = Receipt(verdict=verdict, delivery=delivery, jobs=entries)  # type: ignore[arg-type]
+            verdict: Verdict = "duplicate" if all(done for _, done in jobs) else "accepted"
+            receipt = Receipt(verdict=verdict, delivery=delivery, jobs=entries)
             self._record(receipt, hook, provider, event.delivery)
         return receipt
 
@@ -100,8 +102,8 @@ class Ledger:
         with self._transaction():
             if known := self._known(hook, provider, event.delivery):
                 return known
-            verdict = "ping" if event.kind == "ping" else "ignored"
-            receipt = Receipt(verdict=verdict, delivery=new_id(), reason=reason)  # type: ignore[arg-type]
+            verdict: Verdict = "ping" if event.kind == "ping" else "ignored"
+            receipt = Receipt(verdict=verdict, delivery=new_id(), reason=reason)
             self._record(receipt, hook, provider, event.delivery)
         return receipt
 
@@ -282,16 +284,26 @@ class Ledger:
             )
 
     def _prune(self, oldest: float) -> None:
-        """Forget what was begun by hand too long ago or too many builds ago, a few at a time, and its log first."""
+        """Forget what was begun by hand too long ago, too many builds ago or too many bytes ago, and its log first."""
         rows = self.connection.execute(
             "SELECT id FROM entries WHERE hook = '' AND state <> 'running' AND (arrived < ? OR sequence <= ("
             "SELECT sequence FROM entries WHERE hook = '' ORDER BY sequence DESC LIMIT 1 OFFSET ?))"
             " ORDER BY sequence LIMIT ?",
             (oldest, KEPT_BY_HAND, _PRUNED_AT_ONCE),
         ).fetchall()
-        for (entry,) in rows:
+        for entry in {*(row[0] for row in rows), *islice(self._bytes_ago(), _PRUNED_AT_ONCE)}:
             log_file(self.home.parent, entry).unlink(missing_ok=True)
             self.connection.execute("DELETE FROM entries WHERE id = ?", (entry,))
+
+    def _bytes_ago(self) -> Iterator[str]:
+        """What was begun by hand before the logs of what came after it had filled all that they may."""
+        rows = self.connection.execute("SELECT id, state FROM entries WHERE hook = '' ORDER BY sequence DESC")
+        left = KEPT_BYTES
+        for entry, state in rows.fetchall():
+            with suppress(FileNotFoundError):
+                left -= log_file(self.home.parent, entry).stat().st_size
+            if left < 0 and state != "running":
+                yield entry
 
     # -------------------------------------------------------------------------------------------------- reading
 

@@ -121,7 +121,7 @@ def _own_name(facts: ImageFacts, image: str) -> tuple[Reference, ...]:
 
 def _values(facts: ImageFacts, image: str, record: Record, emit: Emit) -> tuple[tuple[str, str], ...]:
     """The variables that the user set, with the values that the image has."""
-    has = dict(entry.partition("=")[::2] for entry in facts.env)
+    has = facts.variables
     if lost := [name for name in record.env if name not in has]:
         emit(
             Notice(text=f"{image} does not have {', '.join(lost)} any more, which its build was given", level="warning")

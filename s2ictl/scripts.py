@@ -6,7 +6,7 @@ image cannot be seen from here: a place in it is taken to have them all, and the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,8 +19,7 @@ from s2ictl.transport import Transport
 Download = Callable[[str, Emit], bytes | None]
 """The bytes behind an address; None when there is nothing."""
 
-NAMES = ("assemble", "run", "save-artifacts", "usage", "assemble-runtime")
-_FETCHED = ("assemble", "run", "save-artifacts", "assemble-runtime")
+NAMES = ("assemble", "run", "save-artifacts", "assemble-runtime")
 _PLACE, _OLD_PLACE = ".s2i/bin", ".sti/bin"
 _LARGEST = 1 << 20
 _MOST_HOPS = 40
@@ -30,7 +29,7 @@ _ABSENT = frozenset({403, 404, 410})  # some stores forbid what they do not have
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """One that is brought into the container; `moved` is its place in the source, where it is then no more."""
+    """One that can be brought into a container; `moved` is its place in the source, where it then is no more."""
 
     name: str
     content: bytes
@@ -89,7 +88,9 @@ def parse_url(text: str, *, allow_http: bool, cwd: Path) -> str:
 def _web(text: str, *, allow_http: bool) -> str:
     parts = split(text)
     if not parts.hostname or origin_of(text)[2] < 1 or " " in text or not text.isprintable():
-        raise InvalidUsage(f"{shown(text)[:200]} names no host", hint=_FORMS)
+        # What cannot be taken apart cannot be shown without the login that may be in it.
+        subject = shown(text)[:200] if parts.netloc else "the place of the scripts"
+        raise InvalidUsage(f"{subject} names no host", hint=_FORMS)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise Refused(
             f"{shown(text)[:200]} has a login or a query: it would be kept in the image's labels",
@@ -105,14 +106,14 @@ def _given(url: str, download: Download, emit: Emit) -> Mapping[str, Script]:
     if scheme not in ("file", "http", "https"):
         return {}
     if scheme == "file":
-        contents = {name: _on_disk(Path(url.removeprefix("file://")) / name) for name in _FETCHED}
+        contents = {name: _on_disk(Path(url.removeprefix("file://")) / name) for name in NAMES}
     else:
         with step("fetch scripts", url, emit):
-            contents = {name: _fetched(f"{url}/{name}", download, emit) for name in _FETCHED}
+            contents = {name: _fetched(f"{url}/{name}", download, emit) for name in NAMES}
     found = {name: content for name, content in contents.items() if content is not None}
     if not found:
         raise FetchSourceFailed(
-            f"there is no script at {url}", detail=f"looked there for {', '.join(_FETCHED)}", hint="check --scripts-url"
+            f"there is no script at {url}", detail=f"looked there for {', '.join(NAMES)}", hint="check --scripts-url"
         )
     emit(Notice(text=f"{', '.join(found)} from {url}"))
     return {name: Script(name=name, content=unix_lines(name, found[name], emit)) for name in found}
@@ -192,6 +193,8 @@ def _file(path: str, end: str, tree: Tree, *, through_link: bool) -> str | None:
         return end
     if through_link and path in tree.links:
         raise FetchSourceFailed(f"{path} is a link to {end or '.'}, which is no file of the source")
+    if any(other.startswith(f"{end}/") for other in tree.paths):
+        raise FetchSourceFailed(f"{path} is a directory, where a file is looked for", hint="rename it, or leave it out")
     return None
 
 
@@ -201,8 +204,3 @@ def unix_lines(name: str, script: bytes, emit: Emit) -> bytes:
         return script
     emit(Notice(text=f"{name} has Windows line ends; they are made Unix ones in the upload", level="warning"))
     return script.replace(b"\r\n", b"\n")
-
-
-def moved(scripts: Scripts) -> Iterator[str]:
-    """The places in the source from which scripts are taken away."""
-    return (script.moved for script in scripts.brought if script.moved and not scripts.place)

@@ -157,8 +157,7 @@ class Transport:
         file.seek(0)
         file.truncate()
         with self.open("GET", url, headers=headers) as answer:
-            length = answer.headers.get("content-length", "")
-            done, total = 0, int(length) if length.isascii() and length.isdigit() else 0
+            done, total = 0, _length(answer.headers)
             for chunk in answer.chunks if answer.status == 200 else ():
                 before, done = done, done + file.write(chunk)
                 if done == total or done // _CHUNK > before // _CHUNK:
@@ -308,6 +307,12 @@ class Transport:
     def _wait(self, reason: str, seconds: float) -> None:
         self._emit(Notice(text=f"{reason}; asking again in {seconds:g} s", level="warning"))
         self._sleep(seconds)
+
+
+def _length(headers: Mapping[str, str]) -> int:
+    """What a host says of the length of its answer, 0 for nothing that could be meant."""
+    text = headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
 
 
 def retry_after(text: str, *, now: float) -> float | None:

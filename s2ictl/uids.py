@@ -41,13 +41,16 @@ def _shown(each: UidRange) -> str:
     return str(each.first) if each.last == each.first else f"{each.first}-{'' if each.last is None else each.last}"
 
 
-def judge(user: str, policy: tuple[UidRange, ...], *, whose: str) -> None:
-    """Refuse a user `UID[:GID]` whom the policy does not name; without a policy everybody may."""
+def judge(user: str, policy: tuple[UidRange, ...], *, whose: str, instead: str) -> None:
+    """Refuse a user `UID[:GID]` whom the policy does not name; without a policy everybody may.
+
+    `instead` is what the user can say to have another one.
+    """
     if policy and not _allowed(user, policy):
         raise Refused(
             f"the user {user[:60] or 'root'!r} of {whose} is not among the allowed ones: {shown(policy)[:100]}",
             detail="--allowed-uids takes a user by number alone: a name, and none at all, could be root",
-            hint="name one by --assemble-user UID, or a builder that has one, or allow this one by --allowed-uids",
+            hint=f"{instead}, or allow this one by --allowed-uids",
         )
 
 

@@ -13,10 +13,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from s2ictl.events import Emit, Event
 from tests import testbed
@@ -46,6 +47,21 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def _layer_of(path: Path) -> str:
     inside = path.relative_to(HERE).parts if path.is_relative_to(HERE) else ()
     return inside[0] if inside else ""
+
+
+# --------------------------------------------------------------------------------------------------- side by side
+
+
+class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it says nothing of its types
+    """A file is for one worker; and so are all files that stand on a base, which takes longer to make than most run."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.partition("::")[0])
+        return "bases" if file.stem == "test_readme" or "builder" in file.stem else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 # ------------------------------------------------------------------------------------- what is forbidden to layer one

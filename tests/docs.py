@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -98,24 +98,41 @@ def reference() -> str:
 
 def _section(path: tuple[str, ...], command: Any) -> str:
     shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
-    rows = [_row(parameter) for parameter in shown if parameter.name != "help"]
     head = [f"#### `s2ictl {' '.join(path)}`", "", command.help.split("\n\n")[0].replace("\n", " "), ""]
     example = ["```sh", command.epilog.removeprefix("Example:").strip(), "```", ""]
-    table = ["| | |", "|---|---|", *rows, ""] if rows else []
-    return "\n".join([*head, *example, *table])
+    return "\n".join([*head, *example, *_tables([each for each in shown if each.name != "help"])])
+
+
+def _tables(parameters: Iterable[Any]) -> Iterator[str]:
+    """One table for each heading of the help, in its order; arguments and what has no heading come first."""
+    groups: dict[str, list[str]] = {"": []}
+    for parameter in parameters:
+        groups.setdefault(getattr(parameter, "rich_help_panel", None) or "", []).append(_row(parameter))
+    for heading, rows in groups.items():
+        if rows:
+            yield from [f"{heading}:", ""] if heading else []
+            yield from ["| | |", "|---|---|", *rows, ""]
 
 
 def _row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        return f"| `{(parameter.metavar or parameter.name.upper()).strip('[]')}` | {_said(parameter)} |"
-    spellings = ", ".join(f"`{spelling}`" for spelling in (*parameter.opts, *parameter.secondary_opts))
-    metavar = f" `{parameter.metavar}`" if parameter.metavar else ""
-    return f"| {spellings}{metavar} | {_said(parameter)} |"
+        names = f"`{_bare(parameter.metavar or parameter.name.upper())}`"
+    else:
+        spellings = ", ".join(f"`{spelling}`" for spelling in (*parameter.opts, *parameter.secondary_opts))
+        value = parameter.metavar or "|".join(getattr(parameter.type, "choices", ()))
+        names = f"{spellings} `{value}`" if value else spellings
+    return "| {} | {} |".format(*(cell.replace("|", "\\|") for cell in (names, _said(parameter))))
+
+
+def _bare(metavar: str) -> str:
+    """An argument's name without the brackets that say it may be left out."""
+    optional = metavar.startswith("[") and metavar.endswith(("]", "]..."))
+    return metavar.removesuffix("...").removeprefix("[").removesuffix("]") if optional else metavar
 
 
 def _said(parameter: Any) -> str:
     default = parameter.show_default if isinstance(parameter.show_default, str) else ""
-    return f"{parameter.help or ''}{f' Default: {default}.' if default else ''}".replace("|", "\\|")
+    return f"{parameter.help or ''}{f' Default: {default}.' if default else ''}"
 
 
 PARTS: Mapping[str, Callable[[], str]] = {"exit codes": exit_codes, "reference": reference}

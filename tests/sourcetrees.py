@@ -9,8 +9,11 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import pytest
+
+from s2ictl.errors import S2IError
 from s2ictl.events import Event, Notice
 from s2ictl.models import Login, Tree
 from s2ictl.sources import FetchOptions, fetch, parse_source
@@ -64,6 +67,21 @@ class Bench:
     @property
     def warnings(self) -> list[str]:
         return [event.text for event in self.events if isinstance(event, Notice) and event.level == "warning"]
+
+
+def failing(bench: Bench, text: str, **how: Any) -> S2IError:
+    """Why a source cannot be had."""
+    with pytest.raises(S2IError) as caught:
+        bench.fetch(text, **how)
+    return caught.value
+
+
+def plain(root: Path, files: Mapping[str, str]) -> Path:
+    """A directory with these files."""
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
 
 
 def streamed(tree: Tree) -> dict[str, Content]:

@@ -71,6 +71,9 @@ def test_where_the_way_is_as_safe_as_before_it_may_lead_on(origin: str, target: 
 @given(some.text(max_size=60) | some.text("htps:/[]@%.0127x", max_size=30))
 @example("http://[")
 @example("https://[:::]:1/")
+@example("https://a\0b/")
+@example("https://\udcff/")
+@example("https://h\uff0fx/")
 def test_no_text_confuses_the_judgement(text: str) -> None:
     assert may_lead(PUBLIC, joined(PUBLIC, text)) in (True, False)
     assert origin_of(text)

@@ -85,11 +85,30 @@ def test_a_pattern_that_is_none_is_refused_before_the_work(pattern: str) -> None
     assert bench.events == []
 
 
-@pytest.mark.parametrize("target", ["/tmp/src", "/tmp/artifacts/", "/tmp", "/"])
+@pytest.mark.parametrize("target", ["/tmp/src", "/tmp/artifacts/", "/tmp/scripts", "/tmp/.s2ictl", "/tmp", "/"])
 def test_a_volume_over_what_is_uploaded_is_refused(target: str) -> None:
     volume = Volume(source="cache", target=target)
-    with pytest.raises(InvalidUsage, match=r"lies over /tmp/(src|artifacts)"):
+    with pytest.raises(InvalidUsage, match=r"lies over /tmp/(src|artifacts|scripts|\.s2ictl)"):
         Bench().build(replace(REQUEST, confinement=Confinement(volumes=(volume,))))
+
+
+@pytest.mark.parametrize("target", ["", "settings.xml", "../srv/m2/x", "/srv/m2/settings.xml"])
+def test_nothing_is_injected_into_a_volume_which_is_the_user_s_own(target: str) -> None:
+    bench = Bench()
+    bench.engine.images["b:1"] = replace(BUILDER, workdir="/srv/m2" if "srv" not in target else "/opt")
+    volume, injection = Volume(source="/home/me/.m2", target="/srv/m2"), replace(INJECTED, target=target)
+    with pytest.raises(InvalidUsage, match=r"--inject would put settings into --volume /home/me/\.m2:/srv/m2"):
+        bench.build(replace(REQUEST, confinement=Confinement(volumes=(volume,)), injections=(injection,)))
+
+
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_place_in_which_a_volume_lies_is_not_cleared_away(declared: bool) -> None:
+    bench = Bench()
+    volumes = (Volume(source="/home/me/.m2", target="/tmp/artifacts/m2"),)
+    bench.engine.images["b:1"] = replace(BUILDER, volumes=("/tmp/artifacts/m2",) if declared else ())
+    bench.build(replace(REQUEST, confinement=Confinement(volumes=() if declared else volumes)))
+    assert bench.engine.assembled[0].leftovers == ("/tmp/src",)
+    assert "/tmp/artifacts stays in the image, since the volume /tmp/artifacts/m2 lies in it" in bench.notices()
 
 
 def test_a_volume_below_or_beside_it_is_fine() -> None:
@@ -131,6 +150,15 @@ def test_scripts_of_an_address_are_uploaded_and_recorded() -> None:
     assert upload["tmp/src/.s2i/bin/assemble"].content == b"own"
     assert '"scripts-url":"https://e.com/s"' in bench.engine.images[str(TAG)].labels["io.s2ictl.build"]
     assert "fetch scripts" in [each.name for each in bench.events if isinstance(each, StepFinished)]
+
+
+def test_of_the_source_s_scripts_only_those_of_this_container_are_taken_out_of_it() -> None:
+    names = ("assemble", "run", "save-artifacts", "usage", "assemble-runtime")
+    bench = Bench(tree=tree({f".s2i/bin/{name}": b"#!/bin/sh\n" for name in names}))
+    bench.build()
+    taken = [f"tmp/scripts/{name}" for name in ("assemble", "run", "save-artifacts")]
+    left = [f"tmp/src/.s2i/bin/{name}" for name in ("assemble-runtime", "usage")]
+    assert sorted(bench.engine.uploads[0]) == ["tmp/scripts", *taken, "tmp/src", *left]
 
 
 def test_a_place_of_scripts_in_the_builder_is_looked_at_before_anything_starts() -> None:

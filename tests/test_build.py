@@ -18,14 +18,13 @@ from s2ictl.errors import (
     PullBuilderImageFailed,
     PushUnauthorized,
     Refused,
-    Unreachable,
 )
 from s2ictl.events import Notice, StepFinished
 from s2ictl.labels import canonical, read_metadata
 from s2ictl.models import Image, ImageFacts, PullPolicy, Reference, Secret
 from tests.fakes.engine import FakeEngine, Script, Uploaded, committed
 from tests.test_builders import folder
-from tests.workbench import BUILDER, COMMIT, JAR, PLAIN, REQUEST, TAG, Bench, tree
+from tests.workbench import BUILDER, COMMIT, JAR, PLAIN, REQUEST, TAG, Bench, Offline, tree
 
 
 def test_the_story_ends_with_an_image_and_its_last_word_says_so() -> None:
@@ -233,6 +232,15 @@ def test_a_builder_that_is_nowhere_is_said() -> None:
         Bench().build(replace(REQUEST, builder="gone:1"))
 
 
+def test_a_builder_s_name_mistyped_is_told_before_an_image_of_that_name_is_looked_for(python: Folder) -> None:
+    bench = Bench(folders=(python,))
+    with pytest.raises(PullBuilderImageFailed, match="there is no builder image pyhton"):
+        bench.build(replace(REQUEST, builder="pyhton"))
+    assert bench.notices() == [
+        "no builder here is called pyhton, so an image of that name is looked for; did you mean python?"
+    ]
+
+
 def test_an_image_without_scripts_is_no_builder() -> None:
     bench = Bench()
     bench.engine.images["b:1"] = replace(BUILDER, labels={})
@@ -312,12 +320,6 @@ def test_a_base_that_no_registry_has_is_made_of_packages(python: Folder) -> None
 
 
 def test_a_registry_that_does_not_answer_is_no_obstacle_to_a_base(python: Folder) -> None:
-    class Offline(FakeEngine):
-        def facts(self, image: str, **how: object) -> ImageFacts | None:
-            if how["pull"] == "never" or image in self.images:
-                return self.images.get(image)
-            raise Unreachable("could not pull", detail="no such host")
-
     bench = Bench(engine=Offline())
     build_builder(python, REQUEST, bench.workshop(), emit=bench.events.append)
     assert (bench.made, bench.notices()) == (["trixie"], ["could not pull: no such host"])

@@ -16,6 +16,7 @@ from s2ictl.builders import (
     is_below,
     load,
     load_all,
+    near_to,
     outdated,
     promised,
     promised_runtime,
@@ -54,6 +55,18 @@ def test_the_strongest_sign_wins_and_the_next_builder_is_the_runner_up() -> None
     assert (choice.runner_up.folder.name, choice.runner_up.because) == ("python", "requirements.txt: a python file")
 
 
+@pytest.mark.parametrize(("word", "meant"), [("pyhton", "python"), ("pages", ""), ("docker.io/team/node:1", "")])
+def test_a_mistyped_builder_brings_the_one_that_is_near(word: str, meant: str) -> None:
+    assert near_to(word, [PYTHON, NODE]) == meant
+
+
+def test_a_weak_sign_speaks_only_where_no_other_does() -> None:
+    weak = Sign(file="index.html", means="a page", weak=True)
+    pages = replace(PYTHON, blueprint=replace(PYTHON.blueprint, name="pages", detects=(weak,)))
+    assert detect(["index.html", "app.py"], [pages, PYTHON]).folder is PYTHON
+    assert detect(["index.html"], [pages, PYTHON]).folder is pages
+
+
 def test_of_equal_signs_the_first_name_wins_whatever_the_order() -> None:
     paths = ["package-lock.json", "uv.lock"]
     assert detect(paths, [PYTHON, NODE]) == detect(reversed(paths), [NODE, PYTHON])
@@ -75,7 +88,7 @@ def test_nothing_fits_says_what_was_looked_for() -> None:
 def test_every_builder_on_our_shelf_loads() -> None:
     ours = load_all(shelf(Path(s2ictl.__file__).parent))
     assert [each.name for each in ours] == sorted(each.name for each in ours)
-    assert {str(each.image) for each in ours} >= {f"s2ictl/python:{each.blueprint.version}" for each in ours[:1]}
+    assert [str(each.image) for each in ours] == [f"s2ictl/{each.name}:{each.blueprint.version}" for each in ours]
 
 
 def test_a_wheel_keeps_its_builders_inside(tmp_path: Path) -> None:

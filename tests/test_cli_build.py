@@ -53,6 +53,7 @@ def test_positionals_and_flags_mean_the_same(typed: Shell) -> None:
         (("build", "-e", "1A=x"), "--env '1A' is not NAME=VALUE"),
         (("build", "--build-env", "NOT_SET"), "--build-env NOT_SET names a variable that is not set here"),
         (("build", "--label", "=x"), "--label '' is not NAME=VALUE"),
+        (("build", ".", "./pages"), "the builder ./pages is a directory, and its image is meant"),
         (("build", "--push"), "a push needs a name for the image"),
         (("build", "--timeout", "soon"), "'soon' is not a duration"),
         (("build", "-t", f"a@sha256:{'a' * 64}"), "names a digest, which cannot be chosen"),
@@ -65,6 +66,18 @@ def test_a_wrong_word_is_exit_2_with_one_clear_line(typed: Shell, words: tuple[s
     done = typed.run(*words)
     assert (done.status, done.stdout) == (2, "")
     assert message in done.stderr.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("build", ".", "./pages"), "s2ictl builders build ./pages, which answers the name of its image"),
+        (("build", "--memory"), "s2ictl build --help"),
+        (("build", "-t", "Team/Shop:1"), "the path in lower case; team/shop:1 would be one"),
+    ],
+)
+def test_a_wrong_word_comes_with_the_right_one(typed: Shell, words: tuple[str, ...], hint: str) -> None:
+    assert typed.run(*words).stderr.splitlines()[-1].endswith(hint)
 
 
 def test_a_push_without_a_registry_is_refused_before_anything_runs(typed: Shell) -> None:
@@ -158,6 +171,7 @@ OLDER = (  # every long option of the older tool's `build`, with a value where i
     "--assemble-user=1001",
     "--callback-url=https://ci.example.com/done",
     "--cap-drop=NET_RAW",
+    "--cap-drop=KILL,CHOWN",
     "--context-dir=app",
     "--copy",
     "--description=A shop",
@@ -193,6 +207,7 @@ OLDER = (  # every long option of the older tool's `build`, with a value where i
     "--scripts-url=https://example.com/scripts",
     "--use-config",
     "--volume=/srv:/data:ro",
+    "--volume=/srv:/data:z",
     "-a /opt/app:app --runtime-image=r:1",
     "-c",
     "-d /opt/s2i",
@@ -241,8 +256,8 @@ def test_a_dry_run_shows_every_decision_and_no_value_that_could_be_a_secret(type
         *("-e", "A=canary", "--label", "L=1", "--build-env", "B=canary"),
         *("--secret", "id=tok,src=token", "-i", "token:/opt/app"),
         *("-s", "image:///x", "-d", "/opt/s2i", "--assemble-user", "1001", "-u", "1000-", "--exclude", "x$"),
-        *("--volume", "cache:/data", "--volume", "/srv:/srv:ro", "--network", "none", "--add-host", "db:192.0.2.7"),
-        *("--cap-drop", "cap_net_raw", "--memory", "64m", "--cpus", "0.5", "--timeout", "5m"),
+        *("--volume", "cache:/data", "--volume", "/srv:/srv:ro,z", "--network", "none", "--add-host", "db:192.0.2.7"),
+        *("--cap-drop", "cap_net_raw,KILL", "--memory", "64m", "--cpus", "0.5", "--timeout", "5m"),
         *(
             "--runtime-image",
             "r:1",
@@ -275,10 +290,11 @@ hands on  B
 secret    tok
 inject    {here}/token to /opt/app
 volume    cache at /data
-volume    /srv at /srv, read only
+volume    /srv at /srv, read only, SELinux z
 network   none
 host      db:192.0.2.7
 without   NET_RAW
+without   KILL
 memory    67108864 bytes
 cpus      0.5
 timeout   300 s
@@ -445,3 +461,13 @@ def test_whoever_waits_is_told_of_an_interrupted_build_too(
             raise stop
     (said,) = (json.loads(told.body) for told in receiver.told)
     assert (said["success"], said["reason"], said["exit"]) == (False, reason, status)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"x" * 65537, "has more than 65536 bytes"), (b"canary\xff", "is no text in UTF-8")]
+)
+def test_a_password_that_cannot_be_one_is_refused_and_not_shown(content: bytes, said: str, typed: Shell) -> None:
+    (typed.cwd / "password").write_bytes(content)
+    done = typed.run("build", "https://git.io/a", "b:1", "--git-password-file", "password", "--debug")
+    assert (done.status, said in done.stderr.splitlines()[-1]) == (2, True), done.stderr
+    assert "canary" not in done.stderr

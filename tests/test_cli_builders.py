@@ -51,7 +51,7 @@ def test_the_list_as_json_says_what_each_file_means(tmp_path: Path) -> None:
     listed = {each["name"]: each for each in json.loads(run(tmp_path, "builders", "list", "-o", "json").stdout)}
     assert list(listed) == NAMES
     assert listed["python"]["base"] == "debian:trixie-slim"
-    assert listed["python"]["detects"][0] == {"file": "uv.lock", "means": "dependencies locked by uv"}
+    assert listed["python"]["detects"][0] == {"file": "uv.lock", "means": "dependencies locked by uv", "weak": False}
 
 
 def test_the_list_as_names_is_a_line_each(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_what_is_shown_as_json_is_the_folder_s_own_word(tmp_path: Path) -> None:
         "version": plan.version,
         "image": f"s2ictl/python:{plan.version}",
         "base": str(plan.base),
-        "detects": [{"file": sign.file, "means": sign.means} for sign in plan.detects],
+        "detects": [{"file": sign.file, "means": sign.means, "weak": sign.weak} for sign in plan.detects],
         "env": dict(plan.env),
         "user": plan.user,
         "assemble-user": "",
@@ -170,7 +170,9 @@ def test_a_new_builder_is_a_folder_that_the_other_words_take(tmp_path: Path) -> 
     here = shell(tmp_path, **NO_ENGINE)
     ran = here.run("builders", "create", "my-pages")
     assert (ran.status, ran.stdout) == (0, "my-pages\n")
-    assert ran.stderr == "try it: s2ictl builders test my-pages\n"
+    assert ran.stderr == (
+        "try it: s2ictl builders test my-pages; then build with it: s2ictl build SOURCE s2ictl/my-pages:1.0\n"
+    )
     folder = load(here.cwd / "my-pages")
     assert (folder.name, str(folder.image)) == ("my-pages", "s2ictl/my-pages:1.0")
     assert here.run("builders", "build", "my-pages", "--dry-run").stdout == "s2ictl/my-pages:1.0\n"

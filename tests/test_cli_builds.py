@@ -17,6 +17,7 @@ from s2ictl.ledger import log_file, open_ledger
 from s2ictl.models import HookEvent, Outcome
 from tests.cli import Ran, Shell, shell
 from tests.fakes.deliveries import A, B
+from tests.fakes.terminal import Terminal
 
 DIGEST = "sha256:" + "d" * 64
 BEGAN, TOOK = 1_800_000_000.0, 83.0
@@ -94,21 +95,8 @@ def test_programs_read_objects(world: World) -> None:
     assert (waiting["state"], waiting["started"], waiting["finished"]) == ("queued", None, None)
 
 
-class _Terminal(io.StringIO):
-    def __init__(self, encoding: str) -> None:
-        super().__init__()
-        self._encoding = encoding
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._encoding
-
-    def isatty(self) -> bool:
-        return True
-
-
 def _on_a_terminal(world: World, *arguments: str, columns: str, encoding: str = "utf-8") -> list[str]:
-    here, stdout = world.shell, _Terminal(encoding)
+    here, stdout = world.shell, Terminal(encoding)
     process = session.World(
         arguments=arguments,
         environ={**here.environ, "COLUMNS": columns},

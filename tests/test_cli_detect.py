@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import tarfile
 from pathlib import Path
 
@@ -44,6 +45,16 @@ def test_detect_of_nothing_names_what_was_looked_for(typed: Shell) -> None:
 
 def test_a_source_that_is_not_there_is_exit_5(typed: Shell) -> None:
     assert typed.run("detect", "./missing").status == 5
+
+
+@pytest.mark.parametrize("output", ["text", "json", "yaml", "name"])
+def test_the_name_of_a_file_may_be_no_text(typed: Shell, output: str) -> None:
+    (typed.cwd / "app.py").unlink()
+    (typed.cwd / os.fsdecode(b"a\xff\x1b[2J\n.jar")).touch()
+    done = typed.run("detect", "-o", output)
+    assert (done.status, "\x1b" in done.stdout, "java" in done.stdout.encode().decode()) == (0, False, True), (
+        done.stderr
+    )
 
 
 def test_the_source_may_come_by_standard_input(typed: Shell) -> None:

@@ -83,6 +83,19 @@ def test_a_source_on_this_machine_is_taken_where_its_user_stands(tmp_path: Path)
         refuse_foreign_paths(asked(source=source, scripts_url=f"file://{here}/s2i"), IMAGE, here)
 
 
+def refused_hint(source: Source, cwd: Path) -> str:
+    with pytest.raises(Refused) as refused:
+        refuse_foreign_paths(asked(source=source), IMAGE, cwd)
+    return refused.value.hint
+
+
+def test_a_path_below_another_directory_is_never_found_by_going_there(tmp_path: Path) -> None:
+    shop = tmp_path / "shop"
+    shop.mkdir()
+    typed = Source(kind="directory", location="shop", path=shop)
+    assert refused_hint(typed, tmp_path) == f"s2ictl build {shop} b:1 TAG"
+
+
 def test_any_other_place_that_an_image_names_is_refused(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
@@ -92,6 +105,7 @@ def test_any_other_place_that_an_image_names_is_refused(tmp_path: Path) -> None:
         refuse_foreign_paths(asked(source=source), IMAGE, tmp_path / "here")
     with pytest.raises(Refused, match="says that its source is"):
         refuse_foreign_paths(asked(source=source), IMAGE, tmp_path)
+    assert refused_hint(source, tmp_path) == f"cd {elsewhere}, or: s2ictl build {elsewhere} b:1 TAG"
     remote = Source(kind="git", location="https://git.example.com/shop")
     with pytest.raises(Refused, match="says that its scripts are in /etc on this machine"):
         refuse_foreign_paths(asked(source=remote, scripts_url="file:///etc"), IMAGE, tmp_path)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import docker.errors
 import pytest
 
-from s2ictl.engines.connection import door, translated
+from s2ictl.engines.connection import connected, door, translated
 from s2ictl.errors import (
     CommitContainerFailed,
     LimitReached,
     S2IError,
     Unreachable,
 )
+from tests.fakes.loopback import served
 
 
 def test_every_error_of_the_library_has_one_of_ours() -> None:
@@ -44,3 +49,47 @@ def test_no_engine_is_said_with_what_to_do() -> None:
     assert isinstance(failure, Unreachable)
     assert failure.message == "could not reach the container engine: its socket does not exist"
     assert "DOCKER_HOST" in failure.hint
+
+
+def test_an_engine_that_may_not_be_spoken_to_is_said_with_what_to_do() -> None:
+    failure = translated(PermissionError(13, "Permission denied"), "say its version", Unreachable)
+    assert isinstance(failure, Unreachable)
+    assert "join the group that may use its socket" in failure.hint
+    assert len(failure.message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ({"ApiVersion": "1.12"}, "could not say its version: the engine is too old"),
+        ({"Message": "not an engine"}, "could not say its version"),
+    ],
+)
+def test_an_engine_that_is_too_old_or_none_is_told_as_such(version: dict[str, str], said: str) -> None:
+    with (
+        answering(json.dumps(version).encode()) as host,
+        pytest.raises(Unreachable) as failure,
+        connected({"DOCKER_HOST": host}),
+    ):
+        pytest.fail("nobody can work with it")
+    assert failure.value.message == said
+
+
+@contextmanager
+def answering(body: bytes) -> Iterator[str]:
+    """A server that has the same answer to everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Not into the tests' output."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    with served(server):
+        yield f"tcp://127.0.0.1:{server.server_port}"

@@ -52,6 +52,7 @@ def test_what_a_container_is_given_stands_beside_what_holds_it_in() -> None:
         volumes=(
             Volume(source="/srv/cache", target="/cache", read_only=True),
             Volume(source="maven", target="/root/.m2"),
+            Volume(source="/srv/keys", target="/keys", read_only=True, relabel="Z"),
         ),
         network="builds",
         hosts=("git.example.com:10.0.0.7",),
@@ -70,6 +71,7 @@ def test_what_a_container_is_given_stands_beside_what_holds_it_in() -> None:
             {"Type": "bind", "Source": "/srv/cache", "Target": "/cache", "ReadOnly": True},
             {"Type": "volume", "Source": "maven", "Target": "/root/.m2", "ReadOnly": False},
         ],
+        "Binds": ["/srv/keys:/keys:ro,Z"],
         "NetworkMode": "builds",
         "ExtraHosts": ["git.example.com:10.0.0.7"],
         "Memory": 64 << 20,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import os
@@ -15,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2ictl.archives import Entry, tar_stream
+from s2ictl.archives import Entry, file_entry, tar_stream
+from s2ictl.archives import directory_entry as directory
 from s2ictl.dockerfiles import ground, write
 from s2ictl.dockerfiles.ground import Copy
 from s2ictl.dockerfiles.recipe import Copies, render
@@ -49,13 +49,8 @@ CONFIG = ImageConfig(
 DIGEST = f"sha256:{'d' * 64}"
 
 
-def directory(path: str) -> Entry:
-    return Member(path=path, kind="directory", mode=0o755), lambda _: b""
-
-
 def file(path: str, content: bytes = b"", mode: int = 0o644, mtime: int = 0) -> Entry:
-    member = Member(path=path, kind="file", mode=mode, size=len(content), mtime=mtime)
-    return member, io.BytesIO(content).read
+    return file_entry(path, content, mode=mode, mtime=mtime)
 
 
 def link(path: str, target: str) -> Entry:
@@ -177,7 +172,7 @@ def test_the_image_s_own_user_comes_back_after_assemble(assembling: str, running
 
 def test_what_a_build_was_to_have_and_no_dockerfile_can_say_is_named_as_flags() -> None:
     confinement = Confinement(
-        volumes=(Volume(source="/a b", target="/c", read_only=True),),
+        volumes=(Volume(source="/a b", target="/c", read_only=True, relabel="z"),),
         network="none",
         hosts=("forge:10.0.0.1",),
         cap_drop=("KILL",),
@@ -185,7 +180,7 @@ def test_what_a_build_was_to_have_and_no_dockerfile_can_say_is_named_as_flags() 
         cpus=0.5,
     )
     assert (
-        "# docker build some: --volume '/a b:/c:ro' --network none --add-host forge:10.0.0.1 --cap-drop KILL"
+        "# docker build some: --volume '/a b:/c:ro,z' --network none --add-host forge:10.0.0.1 --cap-drop KILL"
         " --memory 1048576 --cpu-period 100000 --cpu-quota 50000\n"
     ) in rendered(replace(ASSEMBLY, confinement=confinement))
 

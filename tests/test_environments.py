@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from s2ictl.environments import LARGEST_FILE, environment_of, parse_environment
 from s2ictl.errors import InvalidConfiguration, LimitReached
-from s2ictl.events import Emit, Event, Notice
+from s2ictl.events import Emit, Event
 from s2ictl.models import BuildRequest, Secret, Source
+from tests.logs import texts
 
 PLACE = ".s2i/environment"
 
@@ -19,10 +20,6 @@ def request(*env: tuple[str, str], build_env: tuple[tuple[str, Secret], ...] = (
     return BuildRequest(source=source, builder="b:1", names=(), env=env, build_env=build_env)
 
 
-def texts(events: list[Event]) -> list[str]:
-    return [event.text for event in events if isinstance(event, Notice)]
-
-
 def test_the_user_s_word_beats_the_source_s(emit: Emit) -> None:
     assert environment_of(request(("A", "user")), b"A=source\nB=source", PLACE, emit) == {"A": "user", "B": "source"}
 
@@ -30,7 +27,18 @@ def test_the_user_s_word_beats_the_source_s(emit: Emit) -> None:
 def test_a_bad_line_is_left_out_and_named(events: list[Event], emit: Emit) -> None:
     text = '\n# c\n// c\nA = "1" \nexport B=2\nC\nD=\n1E=1\n'
     assert list(parse_environment(text, "env", emit)) == [("A", '"1"'), ("D", "")]
-    assert texts(events) == [f"env:{line} is not NAME=VALUE and is left out" for line in (5, 6, 8)]
+    assert texts(events) == ["env: left out because not NAME=VALUE: line 5, 6, 8"]
+
+
+def test_a_million_bad_lines_are_one_warning(events: list[Event], emit: Emit) -> None:
+    assert list(parse_environment("x\n" * 1_000_000 + "A=1", "env", emit)) == [("A", "1")]
+    assert texts(events) == ["env: left out because not NAME=VALUE: line 1, 2, 3, 4, 5 and 999995 more"]
+
+
+def test_many_steering_variables_do_not_make_a_long_warning(events: list[Event], emit: Emit) -> None:
+    content = "\n".join(f"LD_{'X' * 1000}{number}=1" for number in range(50)).encode()
+    environment_of(request(), content, PLACE, emit)
+    assert len(texts(events)[0]) < 600
 
 
 def test_windows_line_ends_and_its_mark_at_the_beginning_are_no_part_of_anything(events: list[Event]) -> None:

@@ -58,6 +58,12 @@ def test_how_a_command_ended_is_told_apart(ended: outcomes.Ended, kind: type[S2I
     assert (type(failure.value), failure.value.message, failure.value.detail) == (kind, message, "last")
 
 
+def test_a_failed_command_comes_with_the_hint_that_it_was_given() -> None:
+    with pytest.raises(AssembleFailed) as failure:
+        outcomes.judge(outcomes.Ended(status=3), "assemble", [], hint="look there")
+    assert failure.value.hint == "look there"
+
+
 # ------------------------------------------------------------------------------------------------- from start to end
 
 RUNS: Mapping[str, Any] = {"Running": True, "ExitCode": 0, "OOMKilled": False}
@@ -118,9 +124,11 @@ def test_a_log_without_the_mark_is_incomplete_and_said_to_be(emit: Emit, events:
     assert events[-1] == Notice(text="the log of assemble is incomplete: its end was not heard", level="warning")
 
 
-def test_a_container_that_outlives_its_engine_is_listened_to_again(emit: Emit) -> None:
+def test_a_container_that_outlives_its_engine_is_listened_to_again(emit: Emit, events: list[Event]) -> None:
     states: list[Mapping[str, Any] | Unreachable] = [GONE, *[RUNS] * 41, exited(0)]
     assert played(Played(wires=[b"one\n", b"two\n\nmark\n"], states=states), emit) == (outcomes.Ended(status=0), 1)
+    missing = "the wire to assemble broke off for a while: some of its output was not heard"
+    assert events == [Line(text="one"), Notice(text=missing, level="warning"), Line(text="two")]
 
 
 @pytest.mark.parametrize("status", [0, 137])

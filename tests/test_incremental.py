@@ -7,10 +7,10 @@ from unittest.mock import ANY
 
 import pytest
 
-from s2ictl.errors import AssembleFailed, CommitContainerFailed, Unreachable
+from s2ictl.errors import AssembleFailed, CommitContainerFailed
 from s2ictl.models import Image, ImageFacts, Reference, Salvage
 from tests.fakes.engine import FakeEngine, Script, Uploaded, unpacked
-from tests.workbench import BUILDER, NARROW, REQUEST, TAG, Bench, tree
+from tests.workbench import BUILDER, NARROW, REQUEST, TAG, Bench, Offline, tree
 
 
 def incremental(bench: Bench, **changes: object) -> Image:
@@ -68,12 +68,6 @@ def test_where_nothing_can_be_saved_the_build_begins_anew(
 
 
 def test_an_earlier_image_that_cannot_be_had_hinders_nothing() -> None:
-    class Offline(FakeEngine):
-        def facts(self, image: str, **how: object) -> ImageFacts | None:
-            if how["pull"] == "never" or image in self.images:
-                return self.images.get(image)
-            raise Unreachable("could not pull", detail="no such host")
-
     bench = Bench(engine=Offline())
     incremental(bench)
     assert "nothing is saved from an earlier build: could not pull: no such host" in bench.notices()
@@ -101,6 +95,18 @@ def test_the_image_that_lost_its_name_is_forgotten_after_success_alone() -> None
     bench.script(Script(text=""))
     bench.build(replace(REQUEST, remove_previous=True))
     bench.build(replace(REQUEST, remove_previous=True))
+    assert bench.engine.removed == ["sha256:earlier"]
+
+
+def test_the_image_that_lost_its_name_is_forgotten_also_when_what_follows_is_interrupted() -> None:
+    class Interrupted(FakeEngine):
+        def push(self, *_: object, **__: object) -> str:
+            raise KeyboardInterrupt
+
+    bench = Bench(engine=Interrupted())
+    bench.engine.images[str(TAG)] = ImageFacts(id="sha256:earlier")
+    with pytest.raises(KeyboardInterrupt):
+        bench.build(replace(REQUEST, remove_previous=True, push=True))
     assert bench.engine.removed == ["sha256:earlier"]
 
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from s2ictl import journal
 from s2ictl.events import Event, Line, Notice, Progress, StepFinished, StepStarted
 from s2ictl.journal import AGAIN, Moment, Span
+from tests.logs import said
 
 TEXT = st.text(st.characters(codec=None), max_size=40)
 NUMBERS = st.floats(0, 1e6)
@@ -63,7 +64,7 @@ def _append(path: Path, *lines: str) -> None:
 def test_what_was_said_is_said_again_to_the_byte(path: Path, events: list[Event]) -> None:
     path.unlink(missing_ok=True)
     _write(path, *((0.5, event) for event in events))
-    assert list(journal.replay(path)) == events
+    assert said(path) == events
 
 
 @OFTEN
@@ -78,7 +79,7 @@ def test_what_is_torn_out_of_the_middle_spoils_two_lines_at_most(
     last = data.draw(st.integers(first, min(len(whole), first + 20)))
     path.write_bytes(whole[:first] + whole[last:])
     lost = whole[first:last].count(b"\n") + 1
-    assert len(list(journal.replay(path))) >= len(events) - lost - 1
+    assert len(said(path)) >= len(events) - lost - 1
     journal.timeline(path)
 
 
@@ -108,7 +109,7 @@ def test_whatever_lies_there_is_read_without_a_fault(path: Path, content: bytes)
 )
 def test_a_foreign_line_is_passed_over(path: Path, line: str) -> None:
     _append(path, line, '{"event": "Line", "text": "after"}')
-    assert list(journal.replay(path)) == [Line(text="after")]
+    assert said(path) == [Line(text="after")]
 
 
 @pytest.mark.parametrize("at", ["-1", "NaN", "Infinity", '"soon"', "null", "[]", "1" + "0" * 400])
@@ -146,7 +147,7 @@ def test_a_log_is_kept_within_a_limit(path: Path) -> None:
     with journal.writing(path, limit=600) as emit:
         for _ in range(20):
             emit(Line(text="x" * 80))
-    *lines, last = journal.replay(path)
+    *lines, last = said(path)
     assert (set(lines), last) == ({Line(text="x" * 80)}, Notice(text="the log ends here: it is too long"))
     assert path.stat().st_size < 800
 
@@ -162,7 +163,7 @@ def test_a_disk_that_is_full_costs_lines_and_not_the_job(path: Path) -> None:
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         emit(Line(text="kept again"))
-    first, missing, last = journal.replay(path)
+    first, missing, last = said(path)
     assert (first, last) == (Line(text="kept"), Line(text="kept again"))
     assert missing == Notice(text="lines are missing here: File too large", level="warning")
 

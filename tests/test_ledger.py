@@ -15,7 +15,7 @@ import pytest
 from s2ictl import ledger as ledgers
 from s2ictl import ledgerfile
 from s2ictl.errors import InvalidConfiguration, InvalidUsage, LimitReached, RecordNotFound, Unreachable
-from s2ictl.ledger import KEPT_BY_HAND, KEPT_SECONDS, Ledger, log_file, new_id, open_ledger
+from s2ictl.ledger import KEPT_BY_HAND, KEPT_BYTES, KEPT_SECONDS, Ledger, log_file, new_id, open_ledger
 from s2ictl.models import Entry, HookEvent, Outcome, Receipt
 from tests.fakes.deliveries import NOTHING, A, B, C
 
@@ -339,6 +339,20 @@ def test_of_what_was_typed_only_the_newest_are_kept(tmp_path: Path) -> None:
         newest = _begin(ledger)
         assert {entry.id for entry in ledger.entries(limit=999)} == {job.id, *by_hand[1:], newest}
         assert [log.exists() for log in logs] == [True, False, True, True]
+
+
+def test_of_what_was_typed_no_more_is_kept_than_its_logs_may_fill(tmp_path: Path) -> None:
+    with open_ledger(tmp_path, lambda: 1.0) as ledger:
+        running, *others = [_begin(ledger) for _ in range(4)]
+        for identity in (running, *others):
+            with log_file(tmp_path, identity).open("wb") as log:
+                log.truncate(KEPT_BYTES // 5 * 2)  # of holes: nothing is written
+        for identity in others:
+            ledger.end(identity, "succeeded", Outcome())
+        newest = _begin(ledger)
+        assert [entry.id for entry in ledger.entries(limit=9)] == [newest, others[2], others[1], running]
+        kept = {log.stem for log in log_file(tmp_path, newest).parent.iterdir()}
+        assert kept == {running, others[1], others[2]}
 
 
 def test_of_what_was_typed_nothing_is_kept_for_ever_but_what_runs(tmp_path: Path) -> None:

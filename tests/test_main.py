@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import pytest
 import typer
 
 from s2ictl import __version__
-from s2ictl.cli.session import Session, command
+from s2ictl.__main__ import _quietly
+from s2ictl.cli.session import Session, Stopped, command
 from s2ictl.cli.words import WORDS, Word, program
 from tests.cli import Ran, shell
 from tests.docs import all_commands
@@ -139,6 +141,7 @@ import sys, time
 sys.path.insert(0, ".")
 import typer
 from pathlib import Path
+from typing import Annotated
 from s2ictl.cli import main as m
 from s2ictl.cli.session import World, command
 from s2ictl.cli.words import Word
@@ -160,6 +163,62 @@ here, streams = Path("."), {"stdin": sys.stdin, "stdout": sys.stdout, "stderr": 
 world = World(arguments=("wait",), environ={}, cwd=here, home=here, **streams)
 sys.exit(m.main(world, words=(Word("wait", "", lambda: Family),)))
 """
+
+
+class Early:
+    """A family that is told to end while its words are read."""
+
+    @staticmethod
+    def register(app: typer.Typer) -> None:
+        def early(
+            _session: Session,
+            *,
+            number: Annotated[int, typer.Option(callback=lambda value: signal.raise_signal(value))],
+        ) -> None:
+            """Wait."""
+
+        command(app, "early", example="s2ictl early")(early)
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (signal.SIGINT, "130 error: interrupted (Interrupted)\n"),
+        (signal.SIGTERM, "143 error: terminated (Terminated)\n"),
+    ],
+)
+def test_what_is_stopped_while_the_words_are_read_says_so(number: int, said: str, tmp_path: Path) -> None:
+    ran = shell(tmp_path).run("early", "--number", str(number), words=(Word("early", "", lambda: Early),))
+    assert f"{ran.status} {ran.stderr}" == said
+
+
+class Impatient:
+    """A family whose one command is stopped again while it clears away what it began."""
+
+    @staticmethod
+    def register(app: typer.Typer) -> None:
+        command(app, "impatient", example="s2ictl impatient")(Impatient.impatient)
+
+    @staticmethod
+    def impatient(_session: Session) -> None:
+        """Wait."""
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise Stopped
+
+
+def test_whoever_stops_the_clearing_away_is_not_told_that_it_is_done(tmp_path: Path) -> None:
+    ran = shell(tmp_path).run("impatient", words=(Word("impatient", "", lambda: Impatient),))
+    said = "error: terminated; what is not removed yet the next start takes away (Terminated)\n"
+    assert ran == Ran(status=143, stdout="", stderr=said)
+
+
+def test_an_interruption_before_anything_was_begun_is_quiet() -> None:
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    assert _quietly(interrupted) == 130
 
 
 class Faulty:
@@ -195,12 +254,14 @@ def test_the_help_of_a_command_shows_its_flags_by_groups(tmp_path: Path, capsys:
     assert heads == [
         "Arguments:",
         "Which source:",
-        "How it is fetched:",
-        "What makes the image of it:",
+        "How it is built:",
+        "What becomes of the image:",
         "What stays in the image:",
         "What assemble is given, and nobody after it:",
+        "How it is fetched, and with which login:",
+        "What the earlier image of the same name is good for:",
+        "On a smaller image for running:",
         "The container that assembles:",
-        "What becomes of the image:",
         "How it runs on the cluster:",
         "When it is over:",
         "Options:",
@@ -230,3 +291,12 @@ def test_completion_goes_where_the_shell_looks(name: str, tmp_path: Path) -> Non
     assert ran.status == 0
     assert installed.is_relative_to(tmp_path / "home")
     assert "_S2ICTL_COMPLETE" in installed.read_text()
+
+
+def test_where_completion_cannot_be_written_that_is_said(tmp_path: Path) -> None:
+    typed = shell(tmp_path, SHELL="/bin/fish")
+    (typed.home / ".config").write_text("a file")
+    ran = typed.run("completion", "install")
+    assert (ran.status, ran.stdout) == (2, "")
+    assert ran.stderr.splitlines()[0].startswith("error: could not write ")
+    assert "s2ictl completion show fish >FILE" in ran.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from s2ictl.errors import FetchSourceFailed, PullBuilderImageFailed, Refused, S2IError
-from s2ictl.events import Emit, Event, Notice
+from s2ictl.events import Emit, Event
 from s2ictl.labels import labels_of, record_of
 from s2ictl.models import (
     Builder,
@@ -27,6 +27,7 @@ from s2ictl.models import (
 )
 from s2ictl.rebuild import request_of
 from s2ictl.uids import shown
+from tests.logs import texts
 from tests.workbench import COMMIT, tree
 
 TAG = Reference.parse("registry.example.com/team/app:1")
@@ -54,10 +55,6 @@ def made_by(request: BuildRequest, *, location: str = "") -> ImageFacts:
 
 def again(facts: ImageFacts, emit: Emit, image: str = str(TAG), names: tuple[Reference, ...] = ()) -> BuildRequest:
     return request_of(facts, image, names=names, cwd=Path("/here"), emit=emit)
-
-
-def texts(events: list[Event]) -> list[str]:
-    return [event.text for event in events if isinstance(event, Notice)]
 
 
 FULL = replace(

@@ -19,13 +19,13 @@ from typing import Any
 
 import pytest
 
-from s2ictl import journal
 from s2ictl.build import DONE
 from s2ictl.events import Line, Notice
 from s2ictl.ledger import log_file
 from tests.cli import Ran, Shell, shell
 from tests.fakes.images import program
 from tests.fakes.recorder import ADDRESS, IMAGE, WORDS
+from tests.logs import said
 
 ROOT = Path(__file__).parent.parent
 
@@ -152,7 +152,7 @@ def test_what_went_wrong_is_recorded_with_its_reason_and_code(
 
 def test_the_log_of_a_failed_build_explains_it_alone(world: World) -> None:
     world.run("make", "fail")
-    assert list(journal.replay(log_file(world.state, world.shown()["id"])))[-4:] == [
+    assert said(log_file(world.state, world.shown()["id"]))[-4:] == [
         Notice(text="assemble ended with 3 (AssembleFailed)", level="warning"),
         Notice(text="the last line"),
         Notice(text="of it"),
@@ -217,7 +217,7 @@ def test_two_builds_of_one_app_are_recorded_side_by_side(world: World) -> None:
         assert [(e["id"], e["state"]) for e in world.listed()] == [(other.id, "running"), (one.id, "running")]
         other.order("mine")
         assert (other.end(), one.end()) == (0, 0)
-        assert Line(text="mine") not in journal.replay(log_file(world.state, one.id))
+        assert Line(text="mine") not in said(log_file(world.state, one.id))
     assert [e["state"] for e in world.listed()] == ["succeeded", "succeeded"]
 
 

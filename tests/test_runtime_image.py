@@ -97,7 +97,7 @@ def test_a_runtime_script_of_the_source_is_run_there_and_not_in_the_builder() ->
     bench = in_two(RUNTIME, {".s2i/bin/assemble-runtime": b"#!/bin/sh\n"}, assemble_runtime_user="1004")
     second = runtime_of(bench).assembly
     assert (second.command, second.programs, second.user) == (("/tmp/scripts/assemble-runtime",), (), "1004")
-    assert sorted(bench.engine.uploads[0]) == ["tmp/scripts", "tmp/src"]
+    assert sorted(bench.engine.uploads[0]) == ["tmp/scripts", "tmp/src", "tmp/src/.s2i/bin/assemble-runtime"]
 
 
 def test_a_place_of_scripts_in_the_builder_says_nothing_of_the_runtime_image() -> None:
@@ -131,14 +131,19 @@ def test_artifacts_that_a_volume_would_swallow_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("user", "flag", "files"),
-    [("root", "", {}), ("", "1001", {}), ("1002", "root", {".s2i/bin/assemble-runtime": b""})],
+    ("user", "flag", "files", "way_out"),
+    [
+        ("root", "", {}, "--runtime-image"),
+        ("", "1001", {}, "--runtime-image"),
+        ("1002", "root", {".s2i/bin/assemble-runtime": b""}, "--assemble-runtime-user"),
+    ],
 )
 def test_the_policy_holds_for_the_runtime_image_and_for_who_assembles_there(
-    user: str, flag: str, files: dict[str, bytes]
+    user: str, flag: str, files: dict[str, bytes], way_out: str
 ) -> None:
-    with pytest.raises(Refused, match="not among the allowed ones"):
+    with pytest.raises(Refused, match="not among the allowed ones") as refused:
         in_two(replace(RUNTIME, user=user), files, assemble_runtime_user=flag, allowed_uids=FROM_ONE)
+    assert way_out in refused.value.hint
 
 
 def test_a_runtime_image_that_is_nowhere_is_said() -> None:

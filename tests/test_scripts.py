@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -11,35 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2ictl.errors import FetchSourceFailed, FetchSourceUnauthorized, InvalidUsage, LimitReached, Refused, S2IError
-from s2ictl.events import Emit, Event, Notice
-from s2ictl.models import Member, Tree
-from s2ictl.scripts import Located, Script, Scripts, collect, download, file_at, locate, moved, parse_url
+from s2ictl.events import Emit, Event
+from s2ictl.scripts import Located, Script, Scripts, collect, download, file_at, locate, parse_url
 from tests.fakes.web import Page, serving
-
-
-def tree(files: Mapping[str, bytes], links: Mapping[str, str] | None = None) -> Tree:
-    def members() -> Iterator[tuple[Member, Callable[[int], bytes]]]:
-        for path, content in sorted(files.items()):
-            yield Member(path=path, kind="file", mode=0o644, size=len(content)), io.BytesIO(content).read
-
-    paths = tuple(sorted(files))
-    return Tree(
-        location="/src",
-        context_dir="",
-        commit=None,
-        paths=paths,
-        read=files.__getitem__,
-        members=members,
-        links=links or {},
-    )
+from tests.logs import texts
+from tests.workbench import tree
 
 
 def nothing(url: str, emit: Emit) -> bytes | None:
     return None
-
-
-def texts(events: list[Event]) -> list[str]:
-    return [event.text for event in events if isinstance(event, Notice)]
 
 
 # ------------------------------------------------------------------------------------------------------ which one wins
@@ -76,7 +55,6 @@ def test_a_script_that_is_nowhere_is_none() -> None:
 def test_a_place_in_the_builder_beats_the_source(emit: Emit) -> None:
     brought = collect("image:///opt/mine", tree({".s2i/bin/run": b"r"}), download=nothing, emit=emit)
     assert locate("run", brought, destination="/tmp", own="/usr/libexec/s2i") == Located(path="/opt/mine/run", own=True)
-    assert list(moved(brought)) == []
 
 
 # -------------------------------------------------------------------------------------------------- the source's own
@@ -104,7 +82,7 @@ def test_windows_line_ends_are_made_unix_ones(events: list[Event], emit: Emit) -
     ],
 )
 def test_a_link_is_followed_inside_of_the_source(links: Mapping[str, str], gone: str, emit: Emit) -> None:
-    brought = collect("", tree({"ops/start": b"start"}, links), download=nothing, emit=emit)
+    brought = collect("", tree({"ops/start": b"start"}, links=links), download=nothing, emit=emit)
     assert brought.brought == (Script(name="run", content=b"start", moved=gone),)
 
 
@@ -120,13 +98,19 @@ def test_a_link_is_followed_inside_of_the_source(links: Mapping[str, str], gone:
 )
 def test_a_link_that_leads_elsewhere_is_said(target: str, failure: type[S2IError], emit: Emit) -> None:
     with pytest.raises(failure, match=r"\.s2i/bin/run"):
-        collect("", tree({"app": b""}, {".s2i/bin/run": target}), download=nothing, emit=emit)
+        collect("", tree({"app": b""}, links={".s2i/bin/run": target}), download=nothing, emit=emit)
+
+
+@pytest.mark.parametrize("name", ["assemble", "run"])
+def test_a_directory_in_the_place_of_a_script_is_not_passed_over(name: str, emit: Emit) -> None:
+    with pytest.raises(FetchSourceFailed, match=rf"\.s2i/bin/{name} is a directory"):
+        collect("", tree({f".s2i/bin/{name}/README": b""}), download=nothing, emit=emit)
 
 
 @given(st.dictionaries(st.sampled_from(["a", "a/b", "c", "d"]), st.text("abcd./", max_size=8), max_size=4))
 def test_whatever_links_there_are_a_path_means_a_file_of_the_source_or_nothing(links: dict[str, str]) -> None:
     try:
-        found = file_at("a/b", tree({"c/file": b"", "d/b": b""}, links))
+        found = file_at("a/b", tree({"c/file": b"", "d/b": b""}, links=links))
     except S2IError:
         return
     assert found in (None, "c/file", "d/b")

@@ -23,7 +23,6 @@ from typing import Any
 
 import pytest
 
-from s2ictl import journal
 from s2ictl.errors import InvalidConfiguration, S2IError, Unauthorized
 from s2ictl.events import Line, Notice
 from s2ictl.ledger import log_file, open_ledger
@@ -31,6 +30,7 @@ from s2ictl.models import Delivery, Entry, Secret
 from s2ictl.serve import find_app, load_hooks
 from tests.fakes.deliveries import SECRET, A, B, C, gitea, push
 from tests.fakes.server import DIGEST
+from tests.logs import said
 
 SHOP = """\
 name: shop
@@ -155,7 +155,7 @@ def test_a_push_is_accepted_and_built_at_its_commit(server: Running) -> None:
     )
     assert (entry.state, entry.attempts, entry.digest) == ("succeeded", 1, DIGEST)
     assert server.told("1") == ["begun", "done"]
-    assert list(journal.replay(log_file(server.state, entry.id))) == [Line(text=f"building {entry.commit}")]
+    assert said(log_file(server.state, entry.id)) == [Line(text=f"building {entry.commit}")]
 
 
 def _without(delivery: Delivery, header: str) -> Delivery:
@@ -372,8 +372,9 @@ def test_what_fails_says_why_and_the_rest_goes_on(server: Running) -> None:
         ("dead", 3, "its worker died 3 times"),
         ("succeeded", 1, ""),
     ]
-    said = list(journal.replay(log_file(server.state, entries[0].id)))[1:]
-    assert said == [Notice(text="the assemble script ended with 3\ns2ictl builds logs", level="warning")]
+    assert said(log_file(server.state, entries[0].id))[1:] == [
+        Notice(text="the assemble script ended with 3\ns2ictl builds logs", level="warning")
+    ]
 
 
 def test_drained_it_finishes_what_it_began_and_takes_nothing_new(tmp_path: Path) -> None:

@@ -3,7 +3,11 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +20,7 @@ from s2ictl.models import Commit, Member, Tree
 from s2ictl.sources import FetchOptions
 from s2ictl.sources.ignore import excludes
 from tests.engine.gitservers import commit, git, repository
-from tests.sourcetrees import Bench, on_disk, streamed
+from tests.sourcetrees import Bench, on_disk, plain, streamed
 
 NAME = st.binary(min_size=1, max_size=60).filter(
     lambda name: not {0, ord("/")} & set(name) and name.lower() not in (b".", b"..", b".git", b".gitattributes")
@@ -27,13 +31,6 @@ FILES = {"app.py": "print(1)\n", "src/deep/data.txt": "a\nb\n", ".s2i/environmen
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(root=tmp_path)
-
-
-def plain(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 # --------------------------------------------------------------------------------------------------------- directory
@@ -122,6 +119,20 @@ def test_what_may_not_be_read_is_never_left_out_in_silence(bench: Bench, name: s
         (shop / name).chmod(0o755)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may not read")
+def test_a_directory_that_may_be_listed_and_not_entered_is_told(bench: Bench) -> None:
+    shop = plain(bench.root / "shop", {"a": "x"})
+    for directory in (*bench.root.parents, bench.root):
+        directory.chmod(directory.stat().st_mode | 0o055)
+    shop.chmod(0o744)
+    os.seteuid(65534)
+    try:
+        with pytest.raises(FetchSourceFailed, match=r"\.s2iignore may not be read"):
+            bench.fetch("shop", copy=True)
+    finally:
+        os.seteuid(0)
+
+
 @pytest.mark.parametrize("change", ["grow", "shrink", "vanish", "swap"])
 def test_a_file_that_changes_under_the_upload_stops_it(bench: Bench, change: str) -> None:
     shop = plain(bench.root / "shop", {"a": "first", "b": "x" * 1000})
@@ -150,6 +161,25 @@ def test_git_s_own_directory_is_never_source(bench: Bench) -> None:
     assert bench.fetch("shop", copy=True).paths == ("c/.github/x", "d")
 
 
+@pytest.mark.parametrize("copy", [True, False])
+@pytest.mark.parametrize("name", [b"a b", b"\xff", b"q\"u'o\\te$x", b"#x", b"-x", b"l\nx"])
+def test_a_directory_may_have_any_name(bench: Bench, name: bytes, copy: bool) -> None:
+    shop = repository(bench.root / os.fsdecode(name), {"app.py": "x"})
+    inside = replace(bench, root=shop)
+    if b"\n" in name and not copy:
+        with pytest.raises(FetchSourceFailed, match="the path of the repository has a line end in it"):
+            inside.fetch(".")
+    else:
+        assert inside.fetch(".", copy=copy).read("app.py") == b"x"
+
+
+def test_a_name_that_ends_a_line_is_told_in_one(bench: Bench) -> None:
+    shop = plain(bench.root / "shop", {"a": ""})
+    (shop / "x\n::error::y\u2028").symlink_to("/etc")
+    bench.fetch("shop")
+    assert bench.warnings == [r"kept as a link, but it leads out of the source: x\x0a::error::y\x2028 -> /etc"]
+
+
 def test_setuid_is_told_and_gone(bench: Bench) -> None:
     shop = plain(bench.root / "shop", {"tool": ""})
     (shop / "tool").chmod(0o4755)
@@ -159,31 +189,53 @@ def test_setuid_is_told_and_gone(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("options", "said"),
-    [(FetchOptions(most=2), "more than 2 members"), (FetchOptions(largest=5), "more than 5 bytes up to b")],
+    [(FetchOptions(most=2), "more than 2 members"), (FetchOptions(largest=5), "more than 5 bytes")],
 )
 def test_more_than_the_limit_is_told_before_anything_is_sent(bench: Bench, options: FetchOptions, said: str) -> None:
     plain(bench.root / "shop", {"a": "1234", "b": "5678", "c": ""})
-    with pytest.raises(LimitReached, match=said):
+    with pytest.raises(LimitReached, match=said) as caught:
         bench.fetch("shop", options=options)
+    assert caught.value.detail == f"reached at {'c' if options.most == 2 else 'b'}"
 
 
 def test_a_sparse_file_of_a_terabyte_is_a_limit(bench: Bench) -> None:
     shop = plain(bench.root / "shop", {"huge": ""})
     os.truncate(shop / "huge", 1 << 40)
-    with pytest.raises(LimitReached, match="bytes up to huge"):
+    with pytest.raises(LimitReached) as caught:
         bench.fetch("shop")
+    assert caught.value.detail == "reached at huge"
 
 
-def test_a_thousand_levels_are_read_or_a_limit(bench: Bench) -> None:
+@pytest.mark.parametrize("levels", [200, 300])
+def test_a_directory_is_read_to_a_depth_that_no_source_has(bench: Bench, levels: int) -> None:
     (bench.root / "shop").mkdir()
     fd = os.open(bench.root / "shop", os.O_RDONLY)
-    for _ in range(400):
+    for _ in range(levels):
         os.mkdir("d", dir_fd=fd)
         fd, above = os.open("d", os.O_RDONLY, dir_fd=fd), fd
         os.close(above)
     os.close(os.open("leaf", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
     os.close(fd)
-    assert bench.fetch("shop").paths == ("d/" * 400 + "leaf",)
+    with too_deep(levels):
+        assert bench.fetch("shop").paths == ("d/" * levels + "leaf",)
+
+
+@pytest.mark.parametrize("levels", [200, 300, 1500])
+def test_a_commit_is_read_to_the_same_depth(bench: Bench, levels: int) -> None:
+    shop = repository(bench.root / "shop", {})
+    who = "committer A <a@example.com> 0 +0000"
+    said = f"commit refs/heads/deep\n{who}\ndata 1\nx\nM 644 inline {'d/' * levels}leaf\ndata 1\nx\n"
+    subprocess.run(["git", "fast-import", "--quiet"], cwd=shop, input=said.encode(), check=True)
+    with too_deep(levels):
+        tree = bench.fetch("shop", ref="deep")
+        assert (tree.paths, len(streamed(tree))) == (("d/" * levels + "leaf",), levels + 1)
+
+
+@contextmanager
+def too_deep(levels: int) -> Iterator[None]:
+    expected = pytest.raises(LimitReached, match="a path in the source has more than 256 directories")
+    with expected if levels > 256 else nullcontext():
+        yield
 
 
 @pytest.mark.parametrize(
@@ -209,7 +261,7 @@ def test_ignored_files_stay_behind_and_nothing_is_deleted(bench: Bench) -> None:
     assert (shop / "app.py").exists()
 
 
-PIECES = st.sampled_from(["a", "b", "*", "**", "?", "[ab]", "[!a]", "/", "/**/", "!", "\\a", " ", "#", "a*"])
+PIECES = st.sampled_from(["a", "b", "*", "**", "?", "[ab]", "[!a]", "[b-a]", "/", "/**/", "!", "\\a", " ", "#", "a*"])
 LINE = st.lists(PIECES, min_size=1, max_size=4).map("".join)
 
 
@@ -429,17 +481,23 @@ def test_submodules_and_large_files_elsewhere_are_told(bench: Bench) -> None:
     assert streamed(tree)["lib"] == ("directory", False, b"")
 
 
-def test_a_tree_that_stands_for_billions_of_names_is_a_limit(bench: Bench) -> None:
+@pytest.mark.parametrize(
+    ("levels", "name", "most", "said"),
+    [(10, "d", 1000, "more than 1000 members"), (4, "d" * 3000, 200_000, "the names in the source have more than")],
+)
+def test_a_tree_that_stands_for_billions_of_names_is_a_limit(
+    bench: Bench, levels: int, name: str, most: int, said: str
+) -> None:
     shop = repository(bench.root / "shop", {"f": "x"})
     tree = git(shop, "rev-parse", "HEAD^{tree}")
-    for _ in range(10):
-        lines = "".join(f"040000 tree {tree}\td{number}\n" for number in range(10))
+    for _ in range(levels):
+        lines = "".join(f"040000 tree {tree}\t{name}{number}\n" for number in range(10))
         (shop / "lines").write_text(lines)
         with (shop / "lines").open() as given:
             tree = _made_tree(shop, given.fileno())
     git(shop, "update-ref", "refs/heads/bomb", git(shop, "commit-tree", tree, "-m", "bomb"))
-    with pytest.raises(LimitReached, match="more than 1000 files"):
-        bench.fetch("shop", ref="bomb", options=FetchOptions(most=1000))
+    with pytest.raises(LimitReached, match=said):
+        bench.fetch("shop", ref="bomb", options=FetchOptions(most=most))
 
 
 def _made_tree(shop: Path, given: int) -> str:

@@ -15,7 +15,7 @@ from s2ictl.sources import FetchOptions, GitSecret, check, read_git_secret
 from s2ictl.sources.access import files_of, ssh_command
 from s2ictl.sources.credentials import login_of
 from tests.engine.gitservers import commit, repository, web
-from tests.sourcetrees import Bench, on_disk, streamed
+from tests.sourcetrees import Bench, failing, on_disk, streamed
 
 HELPED = FetchOptions(helpers=True)
 
@@ -45,12 +45,6 @@ def user(tmp_path: Path) -> Callable[..., Mapping[str, str]]:
         return {"PATH": os.environ["PATH"], "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1", **secrets}
 
     return with_helper
-
-
-def failing(bench: Bench, text: str, **how: object) -> S2IError:
-    with pytest.raises(S2IError) as caught:
-        bench.fetch(text, **how)  # type: ignore[arg-type]
-    return caught.value
 
 
 # ------------------------------------------------------------------------------------------- git's credential helpers

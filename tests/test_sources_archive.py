@@ -24,7 +24,7 @@ from s2ictl.models import Login, Secret
 from s2ictl.sources import FetchOptions
 from tests import packers
 from tests.fakes.registry import FakeRegistry, Fault, running
-from tests.sourcetrees import Bench, on_disk, streamed
+from tests.sourcetrees import Bench, on_disk, plain, streamed
 
 FILES = {
     "app.py": "print(1)\n",
@@ -54,13 +54,6 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 def server() -> Iterator[FakeRegistry]:
     with running(FakeRegistry()) as server:
         yield server
-
-
-def plain(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
 
 
 def tar_of(*members: tarfile.TarInfo | tuple[str, bytes]) -> bytes:
@@ -385,7 +378,7 @@ def test_an_archive_is_brought_from_an_address(server: FakeRegistry, bench: Benc
     tree = bench.fetch(address)
     assert (tree.location, tree.paths, tree.read("b")) == (address, ("app.py", "b"), b"y")
     assert notices(bench) == [
-        f"nothing says which archive is meant: #sha256={digest(ARCHIVE)} behind the address pins this one",
+        f"no checksum was given; to take this archive and no other, add #sha256={digest(ARCHIVE)} to its address",
         "all of shop.tar.gz lies in shop-main/, which is taken for its root",
     ]
     assert Progress(subject=address, done=len(ARCHIVE), total=len(ARCHIVE)) in bench.events

@@ -177,6 +177,15 @@ def test_more_than_the_limit_is_told_before_anything_is_asked(bench: Bench, shop
     assert (error.exit_code, large.asked) == (11, [])
 
 
+def test_many_pointers_to_one_object_count_as_many(bench: Bench, shop: Path, large: LargeFiles) -> None:
+    """What they stand for is sent to the engine as often as they stand there."""
+    pointer = large.add(b"x" * 1000)
+    commit(shop, {f"copy{number}.bin": pointer for number in range(400)})
+    with web(shop.parent, instead=large) as server:
+        error = failing(bench, f"{server.url}/shop", options=FetchOptions(largest=400_000))
+    assert (error.exit_code, large.asked) == (11, [])
+
+
 def test_the_source_s_own_word_for_its_server_is_taken_on_its_host_alone(
     bench: Bench, shop: Path, large: LargeFiles
 ) -> None:
@@ -246,6 +255,10 @@ def test_large_files_are_asked_for_at_the_repository_s_own_host(location: str, c
         (HERE, "https://git.example.com:8443/lfs", 12),
         (HERE, "https://git.example.com/lfs?x=1", 12),
         (HERE, "file:///etc", 12),
+        (HERE, "https://[::1", 12),
+        (HERE, "https://git.example.com:99999/lfs", 12),
+        (HERE, "https://git.example.com:x/lfs", 12),
+        (HERE, "https://git.example\uff0fcom/lfs", 12),
         ("git@git.example.com:a/b", "https://evil.example.com/lfs", 12),
         ("git@git.example.com:a/b", "http://git.example.com/lfs", 12),
         ("git@git.example.com:a/b", "", 5),
@@ -271,7 +284,18 @@ def test_an_object_is_had_from_any_host(href: str, asked: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "href", ["http://cdn.example.com/x", "http://127.0.0.1:1/x", "file:///etc/passwd", "//x", "", "https:///x"]
+    "href",
+    [
+        *("http://cdn.example.com/x", "http://127.0.0.1:1/x", "file:///etc/passwd", "//x", "", "https:///x"),
+        *(
+            "https://[::1",
+            "https://[:alpha:]/",
+            "https://h:99999/x",
+            "https://h:x/",
+            "http://\udcff/",
+            "https://a\uff0fb/",
+        ),
+    ],
 )
 def test_an_object_is_never_had_with_less_safety(href: str) -> None:
     with pytest.raises(Refused):
@@ -296,6 +320,13 @@ def test_a_batch_is_asked_and_answered_by_digest() -> None:
     assert answered(json.dumps(said).encode(), [ONE], "h") == {
         OID: Action(href="https://h/x", headers={"Authorization": "x"})
     }
+
+
+@pytest.mark.parametrize("header", [{"A\nB": "x"}, {"A": "x\r\nB: y"}, {"": "x"}, {"A": "\u20ac"}, {"A:": "x"}])
+def test_what_is_no_header_is_not_sent_along(header: dict[str, str]) -> None:
+    said = {"objects": [{"oid": OID, "actions": {"download": {"href": "https://h/x", "header": header}}}]}
+    with pytest.raises(FetchSourceFailed, match="https://h sends along what is no header"):
+        answered(json.dumps(said).encode(), [ONE], "https://h")
 
 
 @settings(max_examples=25, deadline=None)

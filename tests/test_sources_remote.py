@@ -20,7 +20,7 @@ from s2ictl.sources.program import variables
 from s2ictl.sources.refs import Refs, Wanted, advertised, wanted
 from s2ictl.sources.words import explain_remote
 from tests.engine.gitservers import commit, git, repository, web
-from tests.sourcetrees import Bench, on_disk, streamed
+from tests.sourcetrees import Bench, failing, on_disk, streamed
 
 FILES = {"app.py": "print(1)\n", "src/data.txt": "a\n"}
 
@@ -38,12 +38,6 @@ def shop(tmp_path: Path) -> Path:
 @pytest.fixture
 def served(shop: Path) -> Path:
     return shop.parent
-
-
-def failing(bench: Bench, text: str, **how: object) -> S2IError:
-    with pytest.raises(S2IError) as caught:
-        bench.fetch(text, **how)  # type: ignore[arg-type]
-    return caught.value
 
 
 def test_a_remote_repository_is_what_a_clone_would_be(bench: Bench, served: Path, shop: Path) -> None:
@@ -74,7 +68,7 @@ def test_a_repository_without_a_branch_has_no_commit_of_its_own(bench: Bench, se
     with web(served) as server:
         error = failing(bench, f"{server.url}/shop")
         assert bench.fetch(f"{server.url}/shop", ref="v1").commit
-    assert (error.exit_code, "has no commit" in error.message, error.detail) == (5, True, "there are v1")
+    assert (error.exit_code, "has no commit" in error.message, error.detail) == (5, True, "it has v1")
 
 
 def test_a_repository_of_the_newer_kind_is_fetched_by_branch_and_by_commit(bench: Bench, served: Path) -> None:

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2ictl.errors import Refused, S2IError
+from s2ictl.errors import Refused
 from s2ictl.events import Notice
 from s2ictl.models import Login, Secret, Source
 from s2ictl.sources import FetchOptions
 from s2ictl.sources.submodules import Declared, address, declared, joined
 from s2ictl.sources.walls import is_behind_walls
 from tests.engine.gitservers import clone, commit, git, repository, submodule, web
-from tests.sourcetrees import Bench, on_disk, streamed
+from tests.sourcetrees import Bench, failing, on_disk, streamed
 
 
 @pytest.fixture
@@ -39,12 +39,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def served(built: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(built, tmp_path / "served", symlinks=True))
-
-
-def failing(bench: Bench, text: str, **how: object) -> S2IError:
-    with pytest.raises(S2IError) as caught:
-        bench.fetch(text, **how)  # type: ignore[arg-type]
-    return caught.value
 
 
 # ------------------------------------------------------------------------------------------------------------ fetched
@@ -135,7 +129,7 @@ def test_more_levels_than_three_are_a_limit(bench: Bench, served: Path) -> None:
 def test_all_repositories_share_one_limit(bench: Bench, served: Path) -> None:
     with web(served) as server:
         error = failing(bench, f"{server.url}/shop", options=FetchOptions(most=6))
-    assert (error.exit_code, error.message) == (11, "the source has more than 6 files")
+    assert (error.exit_code, error.message) == (11, "the source has more than 6 members")
 
 
 # ------------------------------------------------------------------------------------------------------------- logins
@@ -165,6 +159,19 @@ def test_a_submodule_of_another_host_is_asked_without_any_login_and_that_is_said
         assert (set(other.logins), set(asked)) == ({""}, {host})
     said = [event.text for event in bench.events if isinstance(event, Notice)]
     assert said[0] == "the submodule lib comes from another host, 127.0.0.1, which is asked without any login"
+
+
+def test_what_the_user_once_fetched_is_not_handed_to_whoever_names_its_commit(bench: Bench, served: Path) -> None:
+    """The commit is in the cache, but a source of another host has no right to it."""
+    with web(served) as other, web(served, login=("ada", "CANARY")) as private:
+        host = private.url.partition("//")[2]
+        found = Login(host=host, username="ada", password=Secret("CANARY"), origin="a file")
+        commit_id = git(served / "lib", "rev-parse", "HEAD").strip()
+        bench.fetch(f"{private.url}/lib", ref=commit_id, find_login=lambda _: found)
+        git(served / "shop", "config", "-f", ".gitmodules", "submodule.lib.url", f"{private.url}/lib")
+        commit(served / "shop", {})
+        error = failing(bench, f"{other.url}/shop")
+    assert (error.exit_code, error.detail.partition("\n")[0]) == (4, "it is the submodule lib")
 
 
 # -------------------------------------------------------------------------------------------------------------- local
@@ -235,6 +242,7 @@ def test_an_address_is_followed_over_https_and_to_the_same_host_over_ssh(url: st
         ),
         *("ssh://other.example.com/a", "git@other.example.com:a", "ssh://git.example.com:2222/a", "git@-host:a"),
         *("../../../x", "../../../evil.example.com/x", "https://h:99999/a", "archive.tar.gz", "https://h/a.tar.gz"),
+        *("https://h/a.jar", "/etc/a.war", "//[::1/x"),
     ],
 )
 def test_any_other_address_is_refused(url: str) -> None:
@@ -244,7 +252,7 @@ def test_any_other_address_is_refused(url: str) -> None:
 
 
 PRIVATE = """127.0.0.1 169.254.169.254 10.1.2.3 192.168.0.1 0x7f.1 2130706433 017700000001 localhost 0
-::1 ::ffff:10.0.0.1 fe80::1 fd00::1"""
+::1 ::ffff:10.0.0.1 fe80::1 fd00::1 64:ff9b::a00:1 2002:7f00:1:: \uff11\uff12\uff17.0.0.1 10\u30020.0.1"""
 
 
 @pytest.mark.parametrize("host", PRIVATE.split())

@@ -196,6 +196,14 @@ def test_a_host_that_drips_is_left_at_the_end_of_the_time(transport: Transport, 
             transport.download(address, file, limit=1 << 20, seconds=0.1)
 
 
+@pytest.mark.parametrize("length", ["5" * 5000, "-1", "five", "\u0665"])
+def test_a_length_that_is_none_is_not_believed(transport: Transport, tmp_path: Path, length: str) -> None:
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
+    with raw_server(head, b"hello") as address, (tmp_path / "file").open("wb+") as file:
+        assert transport.download(address, file, limit=100, seconds=9).status == 200
+    assert (tmp_path / "file").read_bytes() == b"hello"
+
+
 def test_an_answer_without_a_length_is_read_to_its_end_and_not_beyond_the_limit(
     transport: Transport, tmp_path: Path
 ) -> None:

@@ -17,10 +17,12 @@ from hypothesis import strategies as st
 
 from s2ictl import errors, ui
 from s2ictl.events import Event, Line, Notice, Progress, StepFinished, StepStarted, step
+from s2ictl.ui.failures import error_json, error_text
 from s2ictl.ui.live import Ticker
 from s2ictl.ui.row import fitted, latest
 from s2ictl.ui.terminal import UNICODE, Piece, cells
 from s2ictl.ui.terminal import Terminal as TerminalItself
+from tests.fakes.terminal import Terminal
 from tests.recordings import pty
 from tests.recordings.screen import Screen
 
@@ -37,25 +39,6 @@ STORY: tuple[Event, ...] = (
 
 TERM = "xterm-256color"
 GITHUB = {"GITHUB_ACTIONS": "true"}
-
-
-class Terminal(io.StringIO):
-    """A terminal of a width that nobody knows, so of 80 columns."""
-
-    def __init__(self, encoding: str = "utf-8") -> None:
-        super().__init__()
-        self._encoding = encoding
-
-    @property
-    def encoding(self) -> str:  # type: ignore[override]
-        return self._encoding
-
-    def isatty(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        text.encode(self._encoding)
-        return super().write(text)
 
 
 def shown(appearance: ui.Appearance, stderr: io.StringIO, *events: Event, **environ: str) -> str:
@@ -423,13 +406,13 @@ def test_an_error_says_what_why_and_what_next() -> None:
     error = errors.PushUnauthorized(
         "could not push registry.example.com/shop", detail="the registry answered 401\nas ci", hint="s2ictl login"
     )
-    assert ui.error_text(error) == (
+    assert error_text(error) == (
         "error: could not push registry.example.com/shop (PushUnauthorized)\n"
         "  why:  the registry answered 401\n"
         "        as ci\n"
         "  try:  s2ictl login"
     )
-    assert json.loads(ui.error_json(error)) == {
+    assert json.loads(error_json(error)) == {
         "error": "could not push registry.example.com/shop",
         "reason": "PushUnauthorized",
         "exit": 4,
@@ -439,7 +422,7 @@ def test_an_error_says_what_why_and_what_next() -> None:
 
 
 def test_an_error_about_a_name_that_is_no_text_is_json_too() -> None:
-    assert json.loads(ui.error_json(errors.S2IError("no file a\udcff")))["error"] == "no file a\udcff"
+    assert json.loads(error_json(errors.S2IError("no file a\udcff")))["error"] == "no file a\udcff"
 
 
 @pytest.mark.parametrize(
@@ -473,6 +456,15 @@ def test_an_answer_has_four_forms(output: ui.Output, printed: str) -> None:
     stdout = io.StringIO()
     ui.print_answer(ANSWER, output, stdout)
     assert stdout.getvalue() == printed
+
+
+def test_an_answer_about_a_name_that_is_no_text_is_an_answer() -> None:
+    answer = ui.Answer(text="", names=(), data={"because": ["a\udcff\n\x9b"]})
+    as_json, as_yaml = io.StringIO(), io.StringIO()
+    ui.print_answer(answer, "json", as_json)
+    ui.print_answer(answer, "yaml", as_yaml)
+    assert (json.loads(as_json.getvalue()), as_json.getvalue().isascii()) == (answer.data, True)
+    assert "a\ufffd" in as_yaml.getvalue().encode().decode()
 
 
 def test_a_table_is_as_wide_as_its_cells() -> None:

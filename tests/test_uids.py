@@ -46,7 +46,7 @@ def test_what_is_no_policy_is_wrong_usage(text: str) -> None:
     ],
 )
 def test_a_number_that_the_policy_names_may(policy: str, user: str) -> None:
-    judge(user, parse(policy), whose="b:1")
+    judge(user, parse(policy), whose="b:1", instead="name another")
 
 
 @pytest.mark.parametrize(
@@ -74,13 +74,14 @@ def test_a_number_that_the_policy_names_may(policy: str, user: str) -> None:
 )
 def test_everybody_else_is_refused(policy: str, user: str) -> None:
     with pytest.raises(Refused):
-        judge(user, parse(policy), whose="b:1")
+        judge(user, parse(policy), whose="b:1", instead="name another")
 
 
 def test_a_refusal_names_the_user_whose_he_is_and_the_policy() -> None:
     with pytest.raises(Refused) as refused:
-        judge("jboss", parse("1-"), whose="a label of tomcat:9")
+        judge("jboss", parse("1-"), whose="a label of tomcat:9", instead="name another one: --assemble-user UID")
     assert refused.value.message == "the user 'jboss' of a label of tomcat:9 is not among the allowed ones: 1-"
+    assert refused.value.hint == "name another one: --assemble-user UID, or allow this one by --allowed-uids"
 
 
 @pytest.mark.parametrize(

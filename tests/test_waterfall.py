@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from s2ictl.cli.waterfall import draw
 from s2ictl.journal import Span
+from s2ictl.ui.terminal import ASCII
 
 BUILD = (
     Span(name="fetch", began=0.0, seconds=0.4, finished=True, size=1_200_000),
@@ -42,7 +43,7 @@ def test_each_step_lies_where_it_lay_in_time() -> None:
 
 
 def test_where_the_encoding_has_no_blocks_it_is_ascii() -> None:
-    assert draw(BUILD[:3], blocks=False, width=60) == (
+    assert draw(BUILD[:3], marks=ASCII, width=60) == (
         "fetch           0.4 s  ###  1.2 MB\n"
         "choose builder  4.0 s     ##########################\n"
         "  base          0.1 s     |  cached"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,8 @@ from s2ictl.assemblies import METADATA
 from s2ictl.build import Workshop, build
 from s2ictl.builders import Folder
 from s2ictl.engines import Engine
-from s2ictl.events import Emit, Event, Notice
+from s2ictl.errors import Unreachable
+from s2ictl.events import Emit, Event
 from s2ictl.models import (
     Assembly,
     BuildRequest,
@@ -33,6 +34,7 @@ from s2ictl.models import (
     Volume,
 )
 from tests.fakes.engine import FakeEngine, Script
+from tests.logs import texts
 
 BUILDER = ImageFacts(
     id="sha256:builder",
@@ -75,13 +77,30 @@ PLAIN = Assembly(
 )
 
 
-def tree(files: dict[str, bytes], commit: Commit | None = None) -> Tree:
+def tree(files: Mapping[str, bytes], commit: Commit | None = None, *, links: Mapping[str, str] | None = None) -> Tree:
     def members() -> Iterator[tuple[Member, Callable[[int], bytes]]]:
         for path, content in sorted(files.items()):
             yield Member(path=path, kind="file", mode=0o644, size=len(content)), io.BytesIO(content).read
 
     paths = tuple(sorted(files))
-    return Tree(location="/src", context_dir="", commit=commit, paths=paths, read=files.__getitem__, members=members)
+    return Tree(
+        location="/src",
+        context_dir="",
+        commit=commit,
+        paths=paths,
+        read=files.__getitem__,
+        members=members,
+        links=links or {},
+    )
+
+
+class Offline(FakeEngine):
+    """An engine whose registries do not answer."""
+
+    def facts(self, image: str, **how: object) -> ImageFacts | None:
+        if how["pull"] == "never" or image in self.images:
+            return self.images.get(image)
+        raise Unreachable("could not pull", detail="no such host")
 
 
 @dataclass(slots=True)
@@ -125,4 +144,4 @@ class Bench:
         return making()
 
     def notices(self) -> list[str]:
-        return [event.text for event in self.events if isinstance(event, Notice)]
+        return texts(self.events)

@@ -5,18 +5,21 @@ unpacked            a file → members: how it is packed, by its content;  tar, 
 writing             members → a tar
 """
 
-from s2ictl.archives.members import CHUNK, Entry, Limits, Reader, called
+from s2ictl.archives.members import CHUNK, Budget, Entry, Limits, Reader, called
 from s2ictl.archives.tar import read_tar
 from s2ictl.archives.unpacked import SUPPORTED, read_archive
-from s2ictl.archives.writing import rerooted, tar_stream
+from s2ictl.archives.writing import directory_entry, file_entry, rerooted, tar_stream
 
 __all__ = [
     "CHUNK",
     "SUPPORTED",
+    "Budget",
     "Entry",
     "Limits",
     "Reader",
     "called",
+    "directory_entry",
+    "file_entry",
     "read_archive",
     "read_tar",
     "rerooted",

@@ -8,6 +8,7 @@ the undecodable bytes escaped (`os.fsdecode`), and come out as the very bytes th
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ Entry = tuple[Member, Reader]
 CHUNK = 256 * 1024
 FREE, RATIO = 8 << 20, 1000  # so much may come out of anything; beyond it, so many times what went in
 _LONGEST_SHOWN = 120
+_LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,40 +36,53 @@ class Limits:
     depth: int = 256
 
 
+class Budget:
+    """How much of somebody else's source has been taken, however it is packed and wherever its parts come from."""
+
+    def __init__(self, name: str, limits: Limits, *, hint: str = "") -> None:
+        self.limits = limits
+        self._name = name
+        self._hint = hint
+        self._members = self._size = self._names = 0
+
+    def spend(self, path: str, size: int) -> None:
+        """Take one more member of this size."""
+        self._members, self._size = self._members + 1, self._size + size
+        if self._members > self.limits.members:
+            raise self._spent(f"{self._name} has more than {self.limits.members} members", path)
+        if self._size > self.limits.size:
+            raise self._spent(f"the files of {self._name} have more than {self.limits.size} bytes", path)
+        if len(path) > self.limits.name:
+            raise self._spent(f"{self._name} has a name of more than {self.limits.name} bytes", path)
+        if path.count("/") > self.limits.depth:
+            raise self._spent(f"a path in {self._name} has more than {self.limits.depth} directories", path)
+        self.remember(path)
+
+    def remember(self, path: str) -> None:
+        """Take one more name: a few bytes can stand for many long ones, and all of them are held in memory."""
+        self._names += len(path)
+        if self._names > self.limits.names:
+            raise self._spent(f"the names in {self._name} have more than {self.limits.names} bytes", path)
+
+    def _spent(self, message: str, path: str) -> LimitReached:
+        return LimitReached(message, detail=f"reached at {called(path)}", hint=self._hint)
+
+
 class Seen:
     """The names of an archive so far: what a later member may stand on, and what it must not be written through."""
 
     def __init__(self, name: str, limits: Limits) -> None:
         self._name = name
-        self._limits = limits
+        self._budget = Budget(name, limits)
         self._kinds: dict[str, str] = {}
-        self._members = self._size = self._names = 0
 
     def admit(self, member: Member) -> None:
         """Count a member, and refuse it where those before it make it lead elsewhere than it says."""
-        self._count(member)
+        self._budget.spend(member.path, member.size)
         self._refuse_misplaced(member)
         if member.kind == "hardlink":
             self._refuse_astray(member)
-        self._remember(member.path, member.kind)
-
-    def _count(self, member: Member) -> None:
-        self._members, self._size = self._members + 1, self._size + member.size
-        if self._members > self._limits.members:
-            raise LimitReached(f"{self._name} has more than {self._limits.members} members")
-        if self._size > self._limits.size:
-            raise LimitReached(f"the files of {self._name} have more than {self._limits.size} bytes")
-        if len(member.path) > self._limits.name:
-            raise LimitReached(f"{self._name} has a name of more than {self._limits.name} bytes")
-        if member.path.count("/") > self._limits.depth:
-            raise LimitReached(f"{called(member.path)} lies below more than {self._limits.depth} directories")
-
-    def _remember(self, path: str, kind: str) -> None:
-        if path not in self._kinds:
-            self._names += len(path)
-        if self._names > self._limits.names:
-            raise LimitReached(f"the names in {self._name} have more than {self._limits.names} bytes")
-        self._kinds[path] = kind
+        self._kinds[member.path] = member.kind
 
     def _refuse_misplaced(self, member: Member) -> None:
         before = self._kinds.get(member.path)
@@ -82,7 +97,8 @@ class Seen:
                 raise self._through_link(member)
             if kind is not None:
                 raise Refused(f"{called(member.path)} in {self._name} lies below a file")
-            self._remember(parent, "directory")
+            self._budget.remember(parent)
+            self._kinds[parent] = "directory"
             parent = parent.rpartition("/")[0]
 
     def _refuse_astray(self, member: Member) -> None:
@@ -105,5 +121,6 @@ def inside(raw: bytes, name: str) -> str:
 
 
 def called(path: str) -> str:
-    """A path for a message, which has to stay one line."""
-    return path if len(path) <= _LONGEST_SHOWN else f"{path[: _LONGEST_SHOWN - 3]}..."
+    """A path for a message, which has to stay one line: a name may hold what ends one."""
+    shown = path if len(path) <= _LONGEST_SHOWN else f"{path[: _LONGEST_SHOWN - 3]}..."
+    return _LINE_END.sub(lambda end: f"\\x{ord(end[0]):02x}", shown)

@@ -188,6 +188,7 @@ _FOREIGN = (
     (b"PK", "it is a part of a zip archive", "join the parts: zip -s 0"),
     (b"<", "it is an HTML or XML page", "a page is what an address of a missing file, or of a login, answers"),
 )
+_PACK = "pack a directory: tar -C DIR -czf app.tgz . (a finished program is for s2ictl b2i)"
 
 
 def _check_tar(head: bytes, name: str, *, inside: bool = False) -> None:
@@ -199,5 +200,5 @@ def _check_tar(head: bytes, name: str, *, inside: bool = False) -> None:
         raise FetchSourceFailed(f"{name} is no archive that can be read: {why}", detail=SUPPORTED)
     start = head.lstrip()
     found = ((why, hint) for magic, why, hint in _FOREIGN if start.startswith(magic))
-    why, hint = next(found, ("it is empty" if not head else "its content is of no kind that is known here", ""))
+    why, hint = next(found, ("it is empty" if not head else "its content is of no kind that is known here", _PACK))
     raise FetchSourceFailed(f"{name} is no archive that can be read: {why}", detail=SUPPORTED, hint=hint)

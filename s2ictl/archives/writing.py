@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -24,6 +25,17 @@ _KEPT_MODE = 0o755  # as the umask of an assemble user leaves it: no setuid, and
 def tar_stream(entries: Iterable[Entry], *, uid: int, gid: int) -> Iterator[bytes]:
     """Write members as a plain tar that begins with `./`, all owned by this user and group."""
     return _joined(_pieces(entries, uid, gid))
+
+
+def directory_entry(path: str, *, mode: int = 0o755) -> Entry:
+    """A directory that lies nowhere yet."""
+    return Member(path=path.lstrip("/"), kind="directory", mode=mode), lambda _: b""
+
+
+def file_entry(path: str, content: bytes, *, mode: int, mtime: int = 0) -> Entry:
+    """A file whose bytes are held in memory."""
+    member = Member(path=path.lstrip("/"), kind="file", mode=mode, size=len(content), mtime=mtime)
+    return member, io.BytesIO(content).read
 
 
 def rerooted(member: Member, root: str) -> Member:

@@ -45,25 +45,29 @@ class LayerFlags:
         typer.Option(
             "--base",
             metavar="IMAGE|oci:DIR[:TAG]|scratch",
-            help="What the artifact is put on; scratch, for a program linked statically, is the default.",
+            help="The image to put it on; a statically linked program needs only scratch, the default.",
             show_default=False,
         ),
     ] = ""
-    engine: Annotated[Literal["auto", "append"], typer.Option("--engine", help="By what the image is made.")] = "auto"
+    engine: Annotated[Literal["auto", "append"], typer.Option("--engine", help="What makes the image.")] = "auto"
     env: flags.Env = None
     label: flags.Label = None
-    port: Annotated[list[str] | None, typer.Option("--port", metavar="PORT", help="On which the program listens.")] = (
-        None
-    )
+    port: Annotated[
+        list[str] | None, typer.Option("--port", metavar="PORT", help="A port on which the program listens.")
+    ] = None
     args: Annotated[
-        str, typer.Option("--args", metavar="WORDS", help="What the program is started with.", show_default=False)
+        str,
+        typer.Option("--args", metavar="WORDS", help="Arguments that the program is started with.", show_default=False),
     ] = ""
     user: Annotated[
-        str, typer.Option("--user", metavar="UID[:GID]", help="As whom it runs.", show_default="the base's, or 1001")
+        str,
+        typer.Option(
+            "--user", metavar="UID[:GID]", help="The user that it runs as.", show_default="the base's, or 1001"
+        ),
     ] = ""
     to: Annotated[
         list[str] | None,
-        typer.Option("--to", metavar="registry|oci:DIR", help="Where the image goes; registry is what --push says."),
+        typer.Option("--to", metavar="registry|oci:DIR", help="Where the image goes; registry is the same as --push."),
     ] = None
 
 

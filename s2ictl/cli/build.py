@@ -11,6 +11,7 @@ from s2ictl import scripts, uids
 from s2ictl.cli import bygone, confinement, destination, flags, inputs, making, origin, project
 from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session, command
+from s2ictl.errors import InvalidUsage
 from s2ictl.models import BuildConfig, BuildRequest, PullPolicy, RuntimeArtifact, parse_place
 
 BuilderName = Annotated[str, typer.Argument(metavar="[BUILDER]", help="The same as --builder.", show_default=False)]
@@ -18,13 +19,19 @@ BuilderName = Annotated[str, typer.Argument(metavar="[BUILDER]", help="The same 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderFlags:
-    """What makes the image of it."""
+    """How it is built."""
 
     builder: Annotated[
         str,
-        typer.Option("--builder", "-b", metavar="NAME|IMAGE", help="What assembles it.", show_default="by detection"),
+        typer.Option(
+            "--builder",
+            "-b",
+            metavar="NAME|IMAGE",
+            help="One of `s2ictl builders list`, or any s2i builder image.",
+            show_default="by detection",
+        ),
     ] = ""
-    pull_policy: Annotated[PullPolicy, typer.Option("--pull-policy", "-p", help="When the builder is pulled.")] = (
+    pull_policy: Annotated[PullPolicy, typer.Option("--pull-policy", "-p", help="When to pull its image.")] = (
         "if-not-present"
     )
     scripts_url: Annotated[
@@ -33,46 +40,73 @@ class BuilderFlags:
             "--scripts-url",
             "-s",
             metavar="URL",
-            help="Scripts that go before all others: image:///DIR, file:///DIR, https://HOST/DIR.",
+            help="Look for scripts there first: image:///DIR, file:///DIR, https://HOST/DIR.",
         ),
     ] = ""
     destination: Annotated[
         str,
-        typer.Option("--destination", "-d", metavar="DIR", help="Where it assembles.", show_default="the builder's"),
+        typer.Option(
+            "--destination",
+            "-d",
+            metavar="DIR",
+            help="The source goes to DIR/src in the builder.",
+            show_default="the builder's",
+        ),
     ] = ""
     assemble_user: Annotated[
-        str, typer.Option("--assemble-user", metavar="USER", help="As whom it assembles.", show_default="the builder's")
+        str,
+        typer.Option(
+            "--assemble-user", metavar="USER", help="The user that assemble runs as.", show_default="the builder's"
+        ),
     ] = ""
     allowed_uids: Annotated[
-        str, typer.Option("--allowed-uids", "-u", metavar="RANGES", help="As whom it may: 1001, 1000-1999, 1-.")
+        str,
+        typer.Option("--allowed-uids", "-u", metavar="RANGES", help="Refuse other users: 1001, 1000-1999, 1-."),
     ] = ""
-    exclude: Annotated[str, typer.Option("--exclude", metavar="REGEX", help="What of the source it is not given.")] = ""
+    exclude: Annotated[str, typer.Option("--exclude", metavar="REGEX", help="Leave matching paths out.")] = ""
+    keep_source: Annotated[bool, typer.Option("--keep-source", help="Leave the source in the image.")] = False
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the container of a failed assemble, to look into.")] = (
+        False
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlierFlags:
+    """What the earlier image of the same name is good for."""
+
     incremental: Annotated[
         bool | None,
-        typer.Option("--incremental/--no-incremental", help="Take what the image of the same name has saved for it."),
+        typer.Option("--incremental/--no-incremental", help="Start from what its save-artifacts hands over."),
     ] = None
     incremental_pull_policy: Annotated[
-        PullPolicy, typer.Option("--incremental-pull-policy", help="When that image is pulled.")
+        PullPolicy, typer.Option("--incremental-pull-policy", help="When to pull it.")
     ] = "if-not-present"
-    rm: Annotated[bool, typer.Option("--rm", help="Remove the image that had the name before.")] = False
+    rm: Annotated[bool, typer.Option("--rm", help="Remove it once the new one is there.")] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeFlags:
+    """On a smaller image for running."""
+
     runtime_image: Annotated[
-        str, typer.Option("--runtime-image", metavar="IMAGE", help="Put what was assembled onto this one.")
+        str, typer.Option("--runtime-image", metavar="IMAGE", help="The image that the result goes onto.")
     ] = ""
     runtime_artifact: Annotated[
         list[str] | None,
-        typer.Option("--runtime-artifact", "-a", metavar="PATH[:DIR]", help="What is put there."),
+        typer.Option("--runtime-artifact", "-a", metavar="PATH[:DIR]", help="What of it, and where; globs are fine."),
     ] = None
-    runtime_pull_policy: Annotated[
-        PullPolicy, typer.Option("--runtime-pull-policy", help="When that image is pulled.")
-    ] = "if-not-present"
+    runtime_pull_policy: Annotated[PullPolicy, typer.Option("--runtime-pull-policy", help="When to pull it.")] = (
+        "if-not-present"
+    )
     assemble_runtime_user: Annotated[
         str,
         typer.Option(
-            "--assemble-runtime-user", metavar="USER", help="As whom assemble-runtime runs.", show_default="the image's"
+            "--assemble-runtime-user",
+            metavar="USER",
+            help="The user that assemble-runtime runs as.",
+            show_default="the image's",
         ),
     ] = ""
-    keep_source: Annotated[bool, typer.Option("--keep-source", help="Leave the source in the image.")] = False
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the container where assemble failed.")] = False
 
 
 def register(app: typer.Typer) -> None:
@@ -86,12 +120,14 @@ def build(
     tag_name: flags.Name = "",
     *,
     wanted: origin.SourceFlags,
-    fetched: origin.FetchFlags,
     made: BuilderFlags,
+    result: flags.ResultFlags,
     lasting: inputs.LastingFlags,
     fleeting: inputs.FleetingFlags,
+    fetched: origin.FetchFlags,
+    earlier: EarlierFlags,
+    onto: RuntimeFlags,
     container: confinement.ContainerFlags,
-    result: flags.ResultFlags,
     deploy: flags.Deploy = False,
     port: flags.Ports = None,
     given: flags.DeployFlags,
@@ -104,11 +140,13 @@ def build(
     app, http = described.app, flags.lets_http(session.world, fetched.allow_http)
     request = BuildRequest(
         source=origin.source_of(wanted, app, allow_http=http, cwd=described.directory),
-        builder=flags.one_of("builder", builder_name, made.builder) or app.build.builder,
+        builder=_not_a_directory(flags.one_of("builder", builder_name, made.builder)) or app.build.builder,
         names=(),
         ca_bundle=works.bundle(session.world, fetched.ca),
     )
-    request = _made_so(request, made, app.build, older, session, allow_http=http)
+    request = _made_so(request, made, older, session, allow_http=http)
+    request = _after(request, earlier, app.build)
+    request = _onto(request, onto, app.build)
     request = inputs.lasting(request, lasting, app, session)
     request = inputs.fleeting(request, fleeting, session)
     request = confinement.confined(request, container)
@@ -121,19 +159,21 @@ def build(
     )
 
 
+def _not_a_directory(builder: str) -> str:
+    if builder.startswith((".", "/")):
+        raise InvalidUsage(
+            f"the builder {builder[:200]} is a directory, and its image is meant",
+            hint=f"s2ictl builders build {builder[:200]}, which answers the name of its image",
+        )
+    return builder
+
+
 def _made_so(
-    request: BuildRequest,
-    made: BuilderFlags,
-    configured: BuildConfig,
-    older: bygone.BygoneFlags,
-    session: Session,
-    *,
-    allow_http: bool,
+    request: BuildRequest, made: BuilderFlags, older: bygone.BygoneFlags, session: Session, *, allow_http: bool
 ) -> BuildRequest:
-    """The request with what the flags, over s2i.yaml, say of builder and runtime image."""
+    """The request with what the flags say of the builder."""
     url = bygone.newer("--scripts-url", made.scripts_url, "--scripts", older.scripts, session.emit)
     place = bygone.newer("--destination", made.destination, "--location", older.location, session.emit)
-    artifacts = [text for several in made.runtime_artifact or () for text in several.split(";") if text]
     return replace(
         request,
         scripts_url=scripts.parse_url(url, allow_http=allow_http, cwd=session.world.cwd) if url else "",
@@ -141,14 +181,29 @@ def _made_so(
         assemble_user=made.assemble_user,
         allowed_uids=uids.parse(made.allowed_uids),
         exclude=made.exclude,
-        incremental=configured.incremental if made.incremental is None else made.incremental,
-        incremental_pull_policy=made.incremental_pull_policy,
-        remove_previous=made.rm,
-        runtime_image=made.runtime_image or configured.runtime_image,
-        runtime_artifacts=tuple(map(RuntimeArtifact.parse, artifacts)) or configured.runtime_artifacts,
-        runtime_pull_policy=made.runtime_pull_policy,
-        assemble_runtime_user=made.assemble_runtime_user,
         pull_policy=made.pull_policy,
         keep=made.keep,
         keep_source=made.keep_source,
+    )
+
+
+def _after(request: BuildRequest, earlier: EarlierFlags, configured: BuildConfig) -> BuildRequest:
+    """The request with what the flags, over s2i.yaml, say of the earlier image."""
+    return replace(
+        request,
+        incremental=configured.incremental if earlier.incremental is None else earlier.incremental,
+        incremental_pull_policy=earlier.incremental_pull_policy,
+        remove_previous=earlier.rm,
+    )
+
+
+def _onto(request: BuildRequest, given: RuntimeFlags, configured: BuildConfig) -> BuildRequest:
+    """The request with what the flags, over s2i.yaml, say of the runtime image."""
+    artifacts = [text for several in given.runtime_artifact or () for text in several.split(";") if text]
+    return replace(
+        request,
+        runtime_image=given.runtime_image or configured.runtime_image,
+        runtime_artifacts=tuple(map(RuntimeArtifact.parse, artifacts)) or configured.runtime_artifacts,
+        runtime_pull_policy=given.runtime_pull_policy,
+        assemble_runtime_user=given.assemble_runtime_user,
     )

@@ -34,7 +34,9 @@ NewDirectory = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    builders = typer.Typer(name="builders", help="The builders that come with s2ictl.", rich_markup_mode=None)
+    builders = typer.Typer(
+        name="builders", help="Builders: those that come with s2ictl, and your own.", rich_markup_mode=None
+    )
     command(builders, "list", example="s2ictl builders list -o json")(list_builders)
     command(builders, "show", example="s2ictl builders show python")(show)
     command(builders, "usage", example="s2ictl builders usage python")(usage)
@@ -88,7 +90,11 @@ def create(session: Session, name: NewName, directory: NewDirectory = "", dry_ru
         written = tuple(file for file, _, _ in scaffold.files(name))
     else:
         written = scaffold.create(name, session.world.cwd / place)
-        session.emit(Notice(text=f"try it: s2ictl builders test {place}"))
+        session.emit(
+            Notice(
+                text=f"try it: s2ictl builders test {place}; then build with it: s2ictl build SOURCE s2ictl/{name}:1.0"
+            )
+        )
     data = _Created(builder=name, directory=place, files=written, dry_run=dry_run)
     session.answer(ui.Answer(text=place, names=(place,), data=data))
 
@@ -232,7 +238,7 @@ def _shown(builder: Builder, folder: Folder | None) -> _Shown:
         image=builder.image,
         base=str(plan.base) if plan else "",
         detects=plan.detects if plan else (),
-        env=dict(entry.partition("=")[::2] for entry in facts.env),
+        env=facts.variables,
         user=facts.user,
         assemble_user=builder.assemble_user,
         workdir=facts.workdir,

@@ -24,9 +24,10 @@ from s2ictl.ledger import Ledger
 from s2ictl.models import Entry
 from s2ictl.ui.jsonlines import JsonLines
 from s2ictl.ui.plain import Plain
+from s2ictl.ui.terminal import Marks, marks_of
 
 NEWEST = 20
-_EVERYTHING = 1_000_000
+_NO_LIMIT = 1_000_000
 _AT_WORK = ("queued", "running")
 _PAUSE_SECONDS = 0.2
 _HEAD = ("ID", "APP", "COMMIT", "STATE", "WHEN", "TOOK")
@@ -52,9 +53,9 @@ def list_builds(
     state: State = None,
 ) -> None:
     """List builds, the newest first."""
-    entries = _entries(_state(session, state), limit=_EVERYTHING if everything else NEWEST)
+    entries = _entries(_state(session, state), limit=_NO_LIMIT if everything else NEWEST)
     names = tuple(entry.id for entry in entries)
-    text = _table(entries, width=_width(session.world), mark="…" if _takes_blocks(session.world) else "~")
+    text = _table(entries, width=_width(session.world), marks=marks_of(session.world.stdout))
     session.answer(ui.Answer(text=text, names=names, data=[record(entry) for entry in entries]))
 
 
@@ -69,7 +70,7 @@ def show(session: Session, identity: Identity, state: State = None) -> None:
     facts = _facts(entry)
     lines = [f"{key + ':':<10} {ui.printable(_text(value))}" for key, value in facts.items() if value]
     world = session.world
-    drawn = waterfall.draw(spans, width=_width(world) or waterfall.WIDTH, blocks=_takes_blocks(world))
+    drawn = waterfall.draw(spans, width=_width(world) or waterfall.WIDTH, marks=marks_of(world.stdout))
     text = "\n".join([*lines, *(["", drawn] if drawn else [])])
     data = facts | {"steps": [_step(span, over=entry.state not in _AT_WORK) for span in spans]}
     session.answer(ui.Answer(text=text, names=(entry.id,), data=data))
@@ -138,14 +139,14 @@ def _opened(state: Path, identity: str) -> Iterator[Ledger]:
 # -------------------------------------------------------------------------------------------------------- as a table
 
 
-def _table(entries: Sequence[Entry], *, width: int, mark: str) -> str:
+def _table(entries: Sequence[Entry], *, width: int, marks: Marks) -> str:
     """What is short stands whole; what something was built from and into gets the room that a terminal has left."""
     rows = [_row(entry) for entry in entries]
     taken = len(ui.table(_HEAD, [tuple(text.ljust(1) for text in row) for row in rows]).split("\n")[0])
-    room = (width - taken) // 2 - 2 if width else _EVERYTHING
+    room = (width - taken) // 2 - 2 if width else _NO_LIMIT
     if room < _WORTH_SHOWING:
         return ui.table(_HEAD, rows)
-    ends = [tuple(_cut(text, room, mark) for text in _ends(entry)) for entry in entries]
+    ends = [tuple(_cut(text, room, marks) for text in _ends(entry)) for entry in entries]
     return ui.table((*_HEAD, "FROM", "INTO"), [(*row, *each) for row, each in zip(rows, ends, strict=True)])
 
 
@@ -158,9 +159,9 @@ def _ends(entry: Entry) -> tuple[str, str]:
     return entry.source or branch, next(iter(entry.tags), entry.digest or entry.image)
 
 
-def _cut(text: str, room: int, mark: str) -> str:
+def _cut(text: str, room: int, marks: Marks) -> str:
     """The end of an address or of a path tells more than how it begins."""
-    return text if len(text) <= room else mark + text[1 - room :]
+    return text if len(text) <= room else marks.cut + text[1 - room :]
 
 
 def _width(world: World) -> int:
@@ -169,10 +170,6 @@ def _width(world: World) -> int:
         return 0
     given = world.environ.get("COLUMNS", "")
     return int(given) if given.isascii() and given.isdigit() else os.get_terminal_size(world.stdout.fileno()).columns
-
-
-def _takes_blocks(world: World) -> bool:
-    return (world.stdout.encoding or "utf-8").lower().replace("-", "") == "utf8"
 
 
 # ------------------------------------------------------------------------------------------------------- as objects

@@ -20,7 +20,7 @@ _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,253})")
 _CAPABILITY = re.compile(r"(?:CAP_)?([A-Z]+(?:_[A-Z]+)*)", re.IGNORECASE)
 _CPUS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9})?")
 _GATEWAY = "host-gateway"  # the engine's word for the machine that it runs on
-_READ_ONLY = {"": False, "rw": False, "ro": True}
+_OPTIONS = frozenset({"ro", "rw", "z", "Z"})
 
 USUAL_TIMEOUT = 3600
 
@@ -54,22 +54,26 @@ class ContainerFlags:
 
     volume: Annotated[
         list[str] | None,
-        typer.Option("--volume", metavar="SOURCE:TARGET[:ro]", help="A directory of this machine, or a named volume."),
+        typer.Option("--volume", metavar="SOURCE:TARGET[:ro]", help="Mount a directory of this machine, or a volume."),
     ] = None
     network: Annotated[
-        str, typer.Option("--network", metavar="NAME", help="To which it belongs.", show_default="the engine's")
+        str,
+        typer.Option(
+            "--network", metavar="NAME", help="The network that it joins, or none.", show_default="the engine's"
+        ),
     ] = ""
     add_host: Annotated[
-        list[str] | None, typer.Option("--add-host", metavar="NAME:ADDRESS", help="A name that it knows.")
+        list[str] | None, typer.Option("--add-host", metavar="NAME:ADDRESS", help="A line for its /etc/hosts.")
     ] = None
     cap_drop: Annotated[
-        list[str] | None, typer.Option("--cap-drop", metavar="NAME", help="A capability that it does not have.")
+        list[str] | None, typer.Option("--cap-drop", metavar="NAME", help="Take a Linux capability away, or ALL.")
     ] = None
     memory: Annotated[
-        int, typer.Option("--memory", parser=_memory, metavar="SIZE", help="At most that.", show_default=False)
+        int,
+        typer.Option("--memory", parser=_memory, metavar="SIZE", help="Memory limit: 512m, 2g.", show_default=False),
     ] = 0
     cpus: Annotated[
-        float, typer.Option("--cpus", parser=_cpus, metavar="NUMBER", help="At most that many.", show_default=False)
+        float, typer.Option("--cpus", parser=_cpus, metavar="NUMBER", help="CPU limit: 0.5, 2.", show_default=False)
     ] = 0.0
     timeout: Timeout = USUAL_TIMEOUT
 
@@ -85,7 +89,8 @@ def confined(request: BuildRequest, given: ContainerFlags) -> BuildRequest:
         volumes=_each(_volume, given.volume),
         network=given.network,
         hosts=_each(_host, given.add_host),
-        cap_drop=_each(_capability, given.cap_drop),
+        # The older tool takes several in one value.
+        cap_drop=_each(_capability, (name for several in given.cap_drop or () for name in several.split(","))),
         memory=given.memory,
         cpus=given.cpus,
     )
@@ -100,13 +105,21 @@ def _volume(text: str) -> Volume:
     source, _, rest = text.partition(":")
     target, _, mode = rest.partition(":")
     known = source.startswith("/") or _VOLUME_NAME.fullmatch(source)
-    parts = (*source.split("/"), *target.split("/"))
-    if not known or not target.strip("/") or not target.startswith("/") or mode not in _READ_ONLY or ".." in parts:
+    parts, options = (*source.split("/"), *target.split("/")), mode.split(",") if mode else []
+    if not known or not target.strip("/") or not target.startswith("/") or not _fit(options) or ".." in parts:
         raise InvalidUsage(
             f"--volume {text[:200]!r} is not SOURCE:TARGET[:ro]",
             hint="both are absolute paths, or the source is the name of a volume",
         )
-    return Volume(source=source, target=target, read_only=_READ_ONLY[mode])
+    relabel = next((each for each in options if each in ("z", "Z")), "")
+    target = "/" + "/".join(part for part in target.split("/") if part not in ("", "."))
+    return Volume(source=source, target=target, read_only="ro" in options, relabel=relabel)
+
+
+def _fit(options: list[str]) -> bool:
+    """Whether all are known, and none says the contrary of another."""
+    given = {option.lower() for option in options}
+    return _OPTIONS.issuperset(options) and len(given) == len(options) and not given >= {"ro", "rw"}
 
 
 def _host(text: str) -> str:

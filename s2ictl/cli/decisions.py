@@ -68,4 +68,5 @@ def _container(asked: Confinement) -> Iterator[Decision]:
 
 
 def _volume(volume: Volume) -> str:
-    return f"{volume.source} at {volume.target}" + (", read only" if volume.read_only else "")
+    said = (", read only" * volume.read_only, f", SELinux {volume.relabel}" if volume.relabel else "")
+    return f"{volume.source} at {volume.target}{''.join(said)}"

@@ -28,29 +28,36 @@ Image = Annotated[
     typer.Argument(metavar="IMAGE|APP", help="An image in the registry that nodes pull from, or an app of s2i.yaml."),
 ]
 Named = Annotated[str, typer.Argument(metavar="NAME", help="The app, as `deploy --name` called it.")]
-ServicePort = Annotated[int | None, typer.Option("--service-port", help="The Service's, if it is another.")]
+ServicePort = Annotated[int | None, typer.Option("--service-port", help="The Service's port, if it is another.")]
 PortName = Annotated[str, typer.Option("--port-name", help="What the port is called.", show_default="http")]
-NodeAddress = Annotated[str, typer.Option("--node-address", help="By which address a node is reached from here.")]
-Readiness = Annotated[Kind | None, typer.Option("--readiness", help="How the app is asked.", show_default="tcp")]
-Path_ = Annotated[str, typer.Option("--readiness-path", help="What is asked by http.", show_default="/")]
-ProbePort = Annotated[int | None, typer.Option("--readiness-port", help="Another port.")]
+NodeAddress = Annotated[str, typer.Option("--node-address", help="The address of a node, as seen from here.")]
+Readiness = Annotated[
+    Kind | None, typer.Option("--readiness", help="How to ask whether it is ready.", show_default="tcp")
+]
+Path_ = Annotated[str, typer.Option("--readiness-path", help="The path to ask by http.", show_default="/")]
+ProbePort = Annotated[int | None, typer.Option("--readiness-port", help="The port to ask, if it is another.")]
 Delay = Annotated[
     int | None,
-    typer.Option("--readiness-delay", parser=flags.duration, metavar="DURATION", help="Not asked before that."),
+    typer.Option(
+        "--readiness-delay", parser=flags.duration, metavar="DURATION", help="How long to wait before asking."
+    ),
 ]
 Patience = Annotated[
     int | None,
     typer.Option(
-        "--readiness-timeout", parser=flags.duration, metavar="DURATION", help="For one answer.", show_default="1s"
+        "--readiness-timeout",
+        parser=flags.duration,
+        metavar="DURATION",
+        help="How long an answer may take.",
+        show_default="1s",
     ),
 ]
-Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable for the app.")]
 Alias = Annotated[str, typer.Option("--alias", help="A name for people.")]
 Description = Annotated[str, typer.Option("--description", help="What the app is for.")]
 PullSecret = Annotated[
-    str, typer.Option("--registry-secret", metavar="[NS/]NAME", help="What nodes pull with; copied from elsewhere.")
+    str, typer.Option("--registry-secret", metavar="[NS/]NAME", help="The Secret to pull with; copied if need be.")
 ]
-FromLogin = Annotated[bool, typer.Option("--pull-secret-from-login", help="Make that Secret of the login here.")]
+FromLogin = Annotated[bool, typer.Option("--pull-secret-from-login", help="Make that Secret from the login here.")]
 Nodes = Annotated[str, typer.Option("--platform", metavar="OS/ARCH", help="The nodes' platform, if not this one's.")]
 Timeout = Annotated[int, typer.Option("--timeout", parser=flags.timeout, metavar="DURATION", help="How long: 90s, 5m.")]
 Create = Annotated[bool, typer.Option("--create-namespace", help="Make the namespace where it is missing.")]
@@ -85,7 +92,7 @@ def deploy(
     readiness_port: ProbePort = None,
     readiness_delay: Delay = None,
     readiness_timeout: Patience = None,
-    env: Env = None,
+    env: flags.Env = None,
     alias: Alias = "",
     description: Description = "",
     registry_secret: PullSecret = "",

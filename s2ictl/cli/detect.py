@@ -6,7 +6,7 @@ import msgspec
 import typer
 
 from s2ictl import ui
-from s2ictl.builders import Choice
+from s2ictl.builders import Blueprint, Choice
 from s2ictl.builders import detect as choose_builder
 from s2ictl.cli import flags, origin
 from s2ictl.cli import workshop as works
@@ -59,15 +59,22 @@ class _RunnerUp(msgspec.Struct, frozen=True, kw_only=True):
 def _chosen(choice: Choice, tree: Tree) -> ui.Answer:
     second = choice.runner_up
     plan = choice.folder.blueprint
-    lines = [f"{choice.folder.name}  ({choice.because})"]
-    lines += [f"then {second.folder.name}  ({second.because})"] if second else []
+    lines = [f"{choice.folder.name}  ({ui.printable(choice.because)})"]
+    lines += [f"then {second.folder.name}  ({ui.printable(second.because)})"] if second else []
     detected = _Detected(
         kind="source",
         builder=choice.folder.name,
         because=choice.because,
         runner_up=_RunnerUp(builder=second.folder.name, because=second.because) if second else None,
         base=str(plan.base),
-        run=_OWN_RUN if _OWN_RUN in tree.paths else f"{plan.scripts}/run",
+        run=_run_by(plan, tree),
         port=plan.port,
     )
     return ui.Answer(text="\n".join(lines), names=(choice.folder.name,), data=detected)
+
+
+def _run_by(plan: Blueprint, tree: Tree) -> str:
+    """What the result will run."""
+    if _OWN_RUN in tree.paths:
+        return _OWN_RUN
+    return " ".join(plan.runtime.command) if plan.runtime else f"{plan.scripts}/run"

@@ -7,6 +7,7 @@ help.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,17 +42,23 @@ def timeout(text: str | int) -> int:
 # ---------------------------------------------------------------------------------------------- what makes an image
 
 Name = Annotated[str, typer.Argument(metavar="[TAG]", help="The same as --tag.", show_default=False)]
-Tags = Annotated[list[str] | None, typer.Option("--tag", "-t", metavar="NAME", help="What the image is called.")]
-Env = Annotated[list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable for the app.")]
-Label = Annotated[list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="A label of the image.")]
-Insecure = Annotated[list[str] | None, typer.Option("--insecure-registry", metavar="HOST", help="May be without TLS.")]
+Tags = Annotated[
+    list[str] | None, typer.Option("--tag", "-t", metavar="NAME", help="The image's name; may be repeated.")
+]
+Env = Annotated[
+    list[str] | None, typer.Option("--env", "-e", metavar="NAME=VALUE", help="A variable that the app sees.")
+]
+Label = Annotated[list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="A label for the image.")]
+Insecure = Annotated[
+    list[str] | None, typer.Option("--insecure-registry", metavar="HOST", help="A registry that may be without TLS.")
+]
 CaBundle = Annotated[
     Path | None,
-    typer.Option("--ca-bundle", metavar="FILE", help="Who signed for the hosts that are asked.", show_default=False),
+    typer.Option(
+        "--ca-bundle", metavar="FILE", help="Certificates to trust (PEM); also S2ICTL_CA_BUNDLE.", show_default=False
+    ),
 ]
-AllowHttp = Annotated[
-    bool, typer.Option("--allow-http", help="Let what is fetched come without TLS; also S2ICTL_ALLOW_HTTP=1.")
-]
+AllowHttp = Annotated[bool, typer.Option("--allow-http", help="Fetch over plain http too; also S2ICTL_ALLOW_HTTP=1.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be done, and contact nothing.")]
 
 
@@ -60,20 +67,23 @@ class ResultFlags:
     """What becomes of the image."""
 
     tag: Tags = None
-    push: Annotated[bool, typer.Option("--push", help="Send the image to its registry.")] = False
+    push: Annotated[bool, typer.Option("--push", help="Push the image to the registry in its name.")] = False
     registry_secret: Annotated[
         str,
         typer.Option(
-            "--registry-secret", metavar="[NS/]NAME", help="The cluster's Secret to push with.", show_default=False
+            "--registry-secret",
+            metavar="[NS/]NAME",
+            help="The cluster's Secret with the login to push.",
+            show_default=False,
         ),
     ] = ""
     dockercfg_path: Annotated[
         Path | None,
-        typer.Option("--dockercfg-path", metavar="FILE", help="The one file of logins for registries."),
+        typer.Option("--dockercfg-path", metavar="FILE", help="Take registry logins from this file alone."),
     ] = None
     insecure_registry: Insecure = None
     result_file: Annotated[
-        Path | None, typer.Option("--result-file", metavar="FILE", help="Where the answer is written as JSON, too.")
+        Path | None, typer.Option("--result-file", metavar="FILE", help="Write the answer to a file as well, as JSON.")
     ] = None
     dry_run: DryRun = False
 
@@ -81,19 +91,19 @@ class ResultFlags:
 # ------------------------------------------------------------------------------------------ what puts it on a cluster
 
 _CLUSTER = "How it runs on the cluster"
-Deploy = Annotated[bool, typer.Option("--deploy", help="Push it, and put it on the cluster.", rich_help_panel=_CLUSTER)]
+Deploy = Annotated[bool, typer.Option("--deploy", help="Push the image, and roll it out.", rich_help_panel=_CLUSTER)]
 AppName = Annotated[
-    str, typer.Option("--name", help="What the app is called on the cluster.", show_default="as its image")
+    str, typer.Option("--name", metavar="NAME", help="The app's name there.", show_default="as its image")
 ]
 Namespace = Annotated[
-    str, typer.Option("--namespace", "-n", help="Where on the cluster.", show_default="the context's")
+    str, typer.Option("--namespace", "-n", metavar="NAME", help="The namespace.", show_default="the context's")
 ]
 Ports = Annotated[
     list[str] | None,
     typer.Option(
         "--port",
         metavar="[NAME=]PORT",
-        help="Where the app listens.",
+        help="The port on which the app listens.",
         show_default="the image's",
         rich_help_panel=_CLUSTER,
     ),
@@ -107,9 +117,11 @@ class DeployFlags:
     name: AppName = ""
     namespace: Namespace = ""
     expose: Annotated[
-        Expose | None, typer.Option("--expose", help="How the app is reached from outside.", show_default="none")
+        Expose | None, typer.Option("--expose", help="How it is reached from outside.", show_default="none")
     ] = None
-    replicas: Annotated[int | None, typer.Option("--replicas", help="Left as they are unless it is said.")] = None
+    replicas: Annotated[
+        int | None, typer.Option("--replicas", metavar="NUMBER", help="How many pods; left alone unless given.")
+    ] = None
     wait: Annotated[
         bool | None, typer.Option("--wait/--no-wait", help="Wait until the app answers.", show_default="wait")
     ] = None
@@ -146,6 +158,24 @@ def one_of(what: str, positional: str, flag: str) -> str:
             f"two values for the {what}: {positional[:80]} and {flag[:80]}", hint="leave one of them out"
         )
     return positional or flag
+
+
+def content(cwd: Path, path: Path, *, flag: str, largest: int) -> str:
+    """The text of a file that a flag names. It may be a pipe: one that nobody writes to is empty, and nobody waits."""
+    try:
+        descriptor = os.open(cwd / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "rb") as file:
+            found = file.read(largest + 1)
+    except OSError as error:
+        raise InvalidUsage(f"{flag} {path} is not readable: {error.strerror}", hint=f"{flag} FILE") from error
+    if len(found) > largest:
+        raise InvalidUsage(f"{flag} {path} has more than {largest} bytes")
+    try:
+        return found.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        # Not `from` the cause, which holds the content.
+        raise InvalidUsage(f"{flag} {path} is no text in UTF-8") from None
 
 
 def image_names(written: Iterable[str], *, secret: Sequence[Login] = (), push: bool) -> tuple[Reference, ...]:

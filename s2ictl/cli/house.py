@@ -16,6 +16,7 @@ from s2ictl.cli.places import cache_directory, data_directory, state_directory
 from s2ictl.cli.session import Session, World, command
 from s2ictl.doctor import Absent, Probe, examine
 from s2ictl.errors import InvalidUsage, LimitReached, Unreachable
+from s2ictl.files import write_whole
 
 Shell = Literal["bash", "zsh", "fish"]
 
@@ -66,10 +67,13 @@ def install(session: Session, shell: ShellArgument = None) -> None:
     """Put the completion script where the shell looks for it."""
     chosen = shell or _shell_of(session.world)
     target = _place(chosen, session.world)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(completion_script(chosen), encoding="utf-8")
-    partial.replace(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, completion_script(chosen).encode())
+    except OSError as error:
+        raise InvalidUsage(
+            f"could not write {target}: {error.strerror}", hint=f"s2ictl completion show {chosen} >FILE"
+        ) from error
     session.answer(ui.Answer(text=str(target), names=(str(target),), data={"shell": chosen, "file": str(target)}))
 
 

@@ -13,7 +13,7 @@ import typer
 from s2ictl.cli import flags
 from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session
-from s2ictl.environments import parse_environment
+from s2ictl.environments import LARGEST_FILE, parse_environment
 from s2ictl.errors import InvalidUsage
 from s2ictl.events import Notice
 from s2ictl.models import AppConfig, BuildRequest, BuildSecret, Injection, Secret
@@ -30,12 +30,12 @@ class LastingFlags:
 
     env: flags.Env = None
     environment_file: Annotated[
-        Path | None, typer.Option("--environment-file", "-E", metavar="FILE", help="Lines of such; -e counts more.")
+        Path | None, typer.Option("--environment-file", "-E", metavar="FILE", help="Lines of NAME=VALUE; --env wins.")
     ] = None
     label: flags.Label = None
-    description: Annotated[str, typer.Option("--description", help="What the application is for.")] = ""
+    description: Annotated[str, typer.Option("--description", metavar="TEXT", help="What the app is for.")] = ""
     application_name: Annotated[
-        str, typer.Option("--application-name", help="A name for people.", show_default="the image's")
+        str, typer.Option("--application-name", metavar="NAME", help="A name for people.", show_default="the image's")
     ] = ""
 
 
@@ -45,15 +45,15 @@ class FleetingFlags:
 
     build_env: Annotated[
         list[str] | None,
-        typer.Option("--build-env", metavar="NAME[=VALUE]", help="A variable; a bare NAME is taken from here."),
+        typer.Option("--build-env", metavar="NAME[=VALUE]", help="A variable; a bare NAME takes its value from here."),
     ] = None
     secret: Annotated[
         list[str] | None,
-        typer.Option("--secret", metavar="id=ID[,src=FILE|,env=NAME]", help="What is found at /run/secrets/ID."),
+        typer.Option("--secret", metavar="id=ID[,src=FILE|,env=NAME]", help="A secret, read at /run/secrets/ID."),
     ] = None
     inject: Annotated[
         list[str] | None,
-        typer.Option("--inject", "-i", metavar="PATH[:PLACE]", help="A file or directory; several by `;` between."),
+        typer.Option("--inject", "-i", metavar="PATH[:PLACE]", help="A file or directory; several with `;` between."),
     ] = None
 
 
@@ -86,11 +86,8 @@ def _environment(session: Session, configured: Mapping[str, str], given: Lasting
 def _variables_in(session: Session, path: Path | None) -> Iterable[tuple[str, str]]:
     if path is None:
         return ()
-    try:
-        text = (session.world.cwd / path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidUsage(f"--environment-file {path} is not readable") from error
-    return parse_environment(text, str(path), session.emit)
+    content = flags.content(session.world.cwd, path, flag="--environment-file", largest=LARGEST_FILE)
+    return parse_environment(content, str(path), session.emit)
 
 
 # -------------------------------------------------------------------------------------------------- what does not

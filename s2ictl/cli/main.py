@@ -29,11 +29,14 @@ _MOUNT = re.compile(r"-v=?(/[^:]*:/.*)")
 def main(world: World, *, words: Sequence[Word] = WORDS) -> int:
     """Run one command line and answer its exit code; nothing is raised."""
     try:
-        with _terminable():
+        with _terminable() as told:
             _check_arguments(world.arguments)
             if _COMPLETING in world.environ:
                 _speak_to_the_shell()
-            return int(program(words)(list(world.arguments), prog_name="s2ictl", obj=world, standalone_mode=False) or 0)
+            ended = program(words)(list(world.arguments), prog_name="s2ictl", obj=world, standalone_mode=False)
+            if ended == Interrupted.exit_code:  # typer's own answer to whatever stops it while it reads the words
+                raise Stopped if told else KeyboardInterrupt
+            return int(ended or 0)
     except S2IError as error:
         return _fail(error, world)
     except typer.TyperException as error:
@@ -93,15 +96,20 @@ def _wrong_words(error: typer.TyperException) -> S2IError:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Let SIGTERM, and the end of the terminal, unwind the stack as Ctrl-C does; the older handlers come back after."""
+def _terminable() -> Iterator[list[int]]:
+    """Let SIGTERM, and the end of the terminal, unwind the stack as Ctrl-C does; the older handlers come back after.
 
-    def stop(_number: int, _frame: FrameType | None) -> None:
+    What has come is in the list: an exception may be turned into something else on its way.
+    """
+    told: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        told.append(number)
         raise Stopped
 
     before = {number: signal.signal(number, stop) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
     try:
-        yield
+        yield told
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

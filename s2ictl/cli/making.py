@@ -17,6 +17,7 @@ from s2ictl.cli import destination, origin, results, rollout, running
 from s2ictl.cli import workshop as works
 from s2ictl.cli.decisions import decisions, said
 from s2ictl.cli.flags import ResultFlags, lets_http
+from s2ictl.cli.places import state_directory
 from s2ictl.cli.records import Record, recorded
 from s2ictl.cli.session import Session
 from s2ictl.cli.telling import telling
@@ -25,6 +26,7 @@ from s2ictl.errors import InvalidUsage
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import this_host
 from s2ictl.models import AppConfig, BuildRequest, Image, Reference
+from s2ictl.turns import turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +35,11 @@ class AfterFlags:
 
     run: Annotated[bool, typer.Option("--run", help="Run the image, until it ends or Ctrl-C.")] = False
     callback_url: Annotated[
-        str, typer.Option("--callback-url", metavar="URL", help="Where it is told how the build ended.")
+        str, typer.Option("--callback-url", metavar="URL", help="POST to it how the build ended.")
     ] = ""
     as_dockerfile: Annotated[
         Path | None,
-        typer.Option("--as-dockerfile", metavar="FILE", help="Write the recipe instead, and upload/ beside it."),
+        typer.Option("--as-dockerfile", metavar="FILE", help="Build nothing; write it as a Dockerfile."),
     ] = None
 
 
@@ -121,7 +123,7 @@ def _make(checked: _Checked, session: Session) -> None:
             tally = results.Tally(emit=record.emit, build=record.id)
             settled = _settle(checked, session)
             engine = opened.enter_context(open_docker(environ, host=this_host(), emit=tally))
-            image = story.build(settled.request, _workshop(settled, engine, session), emit=tally)
+            image = _built(settled, _workshop(settled, engine, session), session, tally)
             record.done(image)
             answer, address = destination.answer(image, settled.where, session, tally, names=_had_by(image))
             record.done(image, address)
@@ -130,6 +132,13 @@ def _make(checked: _Checked, session: Session) -> None:
         results.give(session, answer, plan.result.result_file)
         if plan.after.run:
             running.run(image, engine, session)
+
+
+def _built(settled: _Settled, workshop: story.Workshop, session: Session, emit: Emit) -> Image:
+    """The image, in its turn."""
+    request = settled.request
+    with turn(state_directory(session.world), map(str, request.names), seconds=request.timeout, emit=emit):
+        return story.build(request, workshop, emit=emit)
 
 
 def _recorded(checked: _Checked, session: Session) -> AbstractContextManager[Record]:

@@ -19,8 +19,8 @@ From = Annotated[
     str,
     typer.Argument(
         metavar="[SOURCE]",
-        help="A directory, a git repository: URL[#REF[:DIR]], an archive or its URL, or - for one on stdin.",
-        show_default="s2i.yaml's, or .",
+        help="A directory; a git repository, URL[#REF[:DIR]]; an archive or its URL; - for an archive on stdin.",
+        show_default="s2i.yaml's, or this directory",
     ),
 ]
 
@@ -29,43 +29,49 @@ From = Annotated[
 class SourceFlags:
     """Which source."""
 
-    source_flag: Annotated[str, typer.Option("--source", help="The same as SOURCE.", show_default=False)] = ""
+    source_flag: Annotated[
+        str, typer.Option("--source", metavar="SOURCE", help="The same as SOURCE.", show_default=False)
+    ] = ""
     ref: Annotated[
-        str, typer.Option("--ref", "-r", help="The branch, tag or commit.", show_default="the default branch")
+        str, typer.Option("--ref", "-r", metavar="REF", help="Branch, tag or commit.", show_default="the remote's HEAD")
     ] = ""
     context_dir: Annotated[
-        str, typer.Option("--context-dir", metavar="DIR", help="The application's part of the source.")
+        str, typer.Option("--context-dir", metavar="DIR", help="Build this directory of the source.")
     ] = ""
-    copy: Annotated[
-        bool, typer.Option("--copy", "-c", help="Take a directory as it lies there, uncommitted work too.")
-    ] = False
+    copy: Annotated[bool, typer.Option("--copy", "-c", help="Build a directory as it is, uncommitted work too.")] = (
+        False
+    )
     submodules: Annotated[
         bool | None,
-        typer.Option("--submodules/--ignore-submodules", help="With those of git.", show_default="submodules"),
+        typer.Option(
+            "--submodules/--ignore-submodules", help="With or without git submodules.", show_default="submodules"
+        ),
     ] = None
-    lfs: Annotated[bool, typer.Option("--lfs", help="With the large files that git keeps elsewhere.")] = False
+    lfs: Annotated[bool, typer.Option("--lfs", help="Fetch the large files of Git LFS.")] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchFlags:
-    """How it is fetched."""
+    """How it is fetched, and with which login."""
 
     git_secret: Annotated[
-        str, typer.Option("--git-secret", metavar="[NS/]NAME", help="The cluster's Secret to fetch with.")
+        str, typer.Option("--git-secret", metavar="[NS/]NAME", help="The cluster's Secret with the login.")
     ] = ""
     git_username: Annotated[
-        str, typer.Option("--git-username", help="The login's name at the forge.", show_default=False)
+        str, typer.Option("--git-username", metavar="NAME", help="User name over http(s).", show_default=False)
     ] = ""
     git_password_file: Annotated[
-        Path | None, typer.Option("--git-password-file", metavar="FILE", help="Its password, or a token.")
+        Path | None, typer.Option("--git-password-file", metavar="FILE", help="Its password or token, in a file.")
     ] = None
     ssh_key: Annotated[
-        Path | None, typer.Option("--ssh-key", metavar="FILE", help="The private key for git over ssh.")
+        Path | None, typer.Option("--ssh-key", metavar="FILE", help="Private key for ssh, without a passphrase.")
     ] = None
-    known_hosts: Annotated[Path | None, typer.Option("--known-hosts", metavar="FILE", help="Whom ssh believes.")] = None
+    known_hosts: Annotated[
+        Path | None, typer.Option("--known-hosts", metavar="FILE", help="Host keys that ssh believes.")
+    ] = None
     allowed_signers: Annotated[
         Path | None,
-        typer.Option("--allowed-signers", metavar="FILE", help="Take only a commit that one of these has signed."),
+        typer.Option("--allowed-signers", metavar="FILE", help="Take only commits signed by a key in this file."),
     ] = None
     ca: flags.CaBundle = None
     allow_http: flags.AllowHttp = False

@@ -45,42 +45,29 @@ def rebuild(
 
     The host that it is fetched from is named by the image: S2ICTL_GIT_TOKEN is not shown to it, the flags are.
     """
-    Reference.parse(image)
-    with open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine:
-        policy: PullPolicy = "never" if result.dry_run else pull_policy
-        facts = facts_of(image, policy, engine, login=partial(_login, result, session), emit=session.emit)
-    recorded = story.request_of(
-        facts,
-        image,
-        allow_http=flags.lets_http(session.world, fetched.allow_http),
-        cwd=session.world.cwd,
-        emit=session.emit,
-    )
-    refuse_foreign_paths(recorded, image, session.world.cwd)
-    request = inputs.fleeting(
-        replace(
-            recorded,
-            names=(),
-            pull_policy=pull_policy,
-            timeout=timeout,
-            ca_bundle=works.bundle(session.world, fetched.ca),
-        ),
-        fleeting,
-        session,
-    )
+    http = flags.lets_http(session.world, fetched.allow_http)
+    recorded = _recorded(image, "never" if result.dry_run else pull_policy, result, session, allow_http=http)
+    ca_bundle = works.bundle(session.world, fetched.ca)
+    asked = replace(recorded, names=(), pull_policy=pull_policy, timeout=timeout, ca_bundle=ca_bundle)
+    request = inputs.fleeting(asked, fleeting, session)
     app = AppConfig(name=recorded.application_name, image=next(iter(recorded.names), None))
-    wish = destination.wish(
-        result,
-        flags.DeployFlags(),
-        app,
-        session,
-        named=tag_name,
-        deploy=False,
-        ports=(),
-        ca_bundle=request.ca_bundle,
-    )
+    nowhere = flags.DeployFlags()
+    wish = destination.wish(result, nowhere, app, session, named=tag_name, deploy=False, ports=(), ca_bundle=ca_bundle)
     plan = making.Plan(kind="rebuild", app=app, request=request, wish=wish, fetched=fetched, result=result, after=after)
     making.carry_out(plan, session)
+
+
+def _recorded(
+    image: str, policy: PullPolicy, result: flags.ResultFlags, session: Session, *, allow_http: bool
+) -> BuildRequest:
+    """What the image says of its build, as far as it may be believed."""
+    Reference.parse(image)
+    with open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine:
+        facts = facts_of(image, policy, engine, login=partial(_login, result, session), emit=session.emit)
+    cwd = session.world.cwd
+    request = story.request_of(facts, image, allow_http=allow_http, cwd=cwd, emit=session.emit)
+    refuse_foreign_paths(request, image, cwd)
+    return request
 
 
 def facts_of(image: str, policy: PullPolicy, engine: Engine, *, login: Logins, emit: Emit) -> ImageFacts:
@@ -105,7 +92,7 @@ def refuse_foreign_paths(request: BuildRequest, image: str, cwd: Path) -> None:
         raise Refused(
             f"{image} says that its source is {source} on this machine",
             detail="anybody's image could say so of any directory, and its builder would be given what lies there",
-            hint=f"cd {_place(source)}, or: s2ictl build {source} {request.builder}",
+            hint=_how_to_mean_it(request, source),
         )
     if scripts != request.scripts_url and not Path(scripts).resolve().is_relative_to(here):
         raise Refused(
@@ -113,6 +100,13 @@ def refuse_foreign_paths(request: BuildRequest, image: str, cwd: Path) -> None:
             detail="anybody's image could say so of any directory",
             hint="build it from its source: s2ictl build SOURCE BUILDER TAG --scripts-url URL",
         )
+
+
+def _how_to_mean_it(request: BuildRequest, source: Path) -> str:
+    by_hand = f"s2ictl build {source} {request.builder} {next(iter(request.names), 'TAG')}"
+    # What was typed as a path below another directory is found neither here nor there.
+    is_found_there = request.source.location == "." or Path(request.source.location).is_absolute()
+    return f"cd {_place(source)}, or: {by_hand}" if is_found_there else by_hand
 
 
 def _place(source: Path) -> Path:

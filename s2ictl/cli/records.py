@@ -14,12 +14,14 @@ from pathlib import Path
 
 from s2ictl import journal, ledger
 from s2ictl.cli.places import state_directory
-from s2ictl.cli.session import ClosedPipe, Session, Stopped
+from s2ictl.cli.session import ClosedPipe, Session, Stopped, steady_clock
 from s2ictl.errors import CLOSED_PIPE, Interrupted, S2IError, Terminated
 from s2ictl.events import Emit, Event, Notice
 from s2ictl.leases import this_host
 from s2ictl.ledger import Ledger
 from s2ictl.models import EntryKind, EntryState, Image, Outcome
+
+Clock = Callable[[], float]
 
 _PATIENCE_SECONDS = 0.5  # a build is not kept from its start by others who write
 
@@ -49,13 +51,13 @@ def recorded(
     session: Session, *, kind: EntryKind, app: str, source: str, builder: str = "", tags: tuple[str, ...] = ()
 ) -> Iterator[Record]:
     """Record what is built inside: what is said, what `done` is told, and how it ends."""
-    state, identity = state_directory(session.world), ledger.new_id()
+    state, identity, clock = state_directory(session.world), ledger.new_id(), steady_clock()
     begin = partial(
         Ledger.begin, entry=identity, kind=kind, app=app, source=source, builder=builder, tags=tags, owner=_owner()
     )
     with ExitStack() as log:
         try:
-            keep = _begun(state, identity, begin, log)
+            keep = _begun(state, identity, begin, log, clock)
         except (S2IError, OSError) as error:
             session.emit(_not_recorded(error))
             keep = None
@@ -63,14 +65,14 @@ def recorded(
             yield Record(id="", emit=session.emit)
             return
         record = Record(id=identity, emit=_both(keep, session.emit))
-        with _to_its_end(state, record, keep=keep, show=session.emit):
+        with _to_its_end(state, record, keep=keep, show=session.emit, clock=clock):
             yield record
 
 
 @contextmanager
-def open_known(state: Path, *, patience: float = ledger.BUSY_SECONDS) -> Iterator[Ledger]:
+def open_known(state: Path, *, patience: float = ledger.BUSY_SECONDS, clock: Clock = time.time) -> Iterator[Ledger]:
     """The ledger, once what was killed is marked as dead in it."""
-    with ledger.open_ledger(state, time.time, patience=patience) as opened:
+    with ledger.open_ledger(state, clock, patience=patience) as opened:
         opened.bury(lambda entry: journal.is_being_written(ledger.log_file(state, entry)))
         yield opened
 
@@ -78,9 +80,9 @@ def open_known(state: Path, *, patience: float = ledger.BUSY_SECONDS) -> Iterato
 # ------------------------------------------------------------------------------------------------ beginning and end
 
 
-def _begun(state: Path, identity: str, begin: Callable[[Ledger], None], log: ExitStack) -> Emit:
+def _begun(state: Path, identity: str, begin: Callable[[Ledger], None], log: ExitStack, clock: Clock) -> Emit:
     path = ledger.log_file(state, identity)
-    with open_known(state, patience=_PATIENCE_SECONDS) as opened:
+    with open_known(state, patience=_PATIENCE_SECONDS, clock=clock) as opened:
         try:
             # The log first: its lock says that this process lives, as soon as there is an entry that others see.
             keep = log.enter_context(journal.writing(path))
@@ -100,7 +102,7 @@ def _both(keep: Emit, show: Emit) -> Emit:
 
 
 @contextmanager
-def _to_its_end(state: Path, record: Record, *, keep: Emit, show: Emit) -> Iterator[None]:
+def _to_its_end(state: Path, record: Record, *, keep: Emit, show: Emit, clock: Clock) -> Iterator[None]:
     end = _End(state="succeeded", exit_code=0)
     try:
         yield
@@ -110,12 +112,12 @@ def _to_its_end(state: Path, record: Record, *, keep: Emit, show: Emit) -> Itera
             keep(notice)
         raise
     finally:
-        _close(state, record, end, show)
+        _close(state, record, end, show, clock)
 
 
-def _close(state: Path, record: Record, end: _End, show: Emit) -> None:
+def _close(state: Path, record: Record, end: _End, show: Emit, clock: Clock) -> None:
     try:
-        with ledger.open_ledger(state, time.time) as opened:
+        with ledger.open_ledger(state, clock) as opened:
             opened.end(record.id, end.state, record.outcome, reason=end.reason, exit_code=end.exit_code)
     except S2IError as error:
         with suppress(BrokenPipeError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from s2ictl import ui
 from s2ictl.cli.session import Session
 from s2ictl.errors import InvalidUsage
 from s2ictl.events import Emit, Event, StepFinished
+from s2ictl.files import write_whole
 from s2ictl.models import Image
 
 
@@ -78,20 +78,9 @@ def check(session: Session, path: Path | None) -> None:
 def give(session: Session, answer: ui.Answer, path: Path | None) -> None:
     """Answer, and write the same as JSON where it was asked for."""
     if path is not None:
-        _write(session.world.cwd / path, msgspec.json.format(msgspec.json.encode(answer.data), indent=2) + b"\n")
+        content = msgspec.json.format(msgspec.json.encode(answer.data), indent=2) + b"\n"
+        try:
+            write_whole(session.world.cwd / path, content)
+        except OSError as error:
+            raise InvalidUsage(f"could not write the result to {path}: {error.strerror}") from error
     session.answer(answer)
-
-
-def _write(path: Path, content: bytes) -> None:
-    """All of it or nothing: whoever waits for the file reads it as soon as it is there."""
-    partial: Path | None = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            partial = Path(file.name)
-            file.write(content)
-        partial.chmod(0o644)
-        partial.replace(path)
-    except OSError as error:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
-        raise InvalidUsage(f"could not write the result to {path}: {error.strerror}") from error

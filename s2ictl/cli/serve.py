@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 import time
@@ -18,6 +17,7 @@ from s2ictl import build as building
 from s2ictl import deploy as deploying
 from s2ictl import jobs, kubeconfig, logins, names
 from s2ictl import serve as story
+from s2ictl.addresses import is_loopback
 from s2ictl.cli import workshop as works
 from s2ictl.cli.flags import AllowHttp, duration, lets_http
 from s2ictl.cli.places import state_directory
@@ -160,7 +160,7 @@ def _perform(
     registry = works.registry_logins(secret, app.registry_secret, world)
     forge = _forge_logins(app, world)
     with open_docker(world.environ, host=this_host(), emit=emit) as engine:
-        options = FetchOptions(ca_bundle=request.ca_bundle, public_only=True)
+        options = FetchOptions(ca_bundle=request.ca_bundle, public_only=True, let_in=True)
         bench = works.workshop(world, engine, options=options, find_login=registry, find_git_login=forge)
 
         def deploy(asked: DeployConfig, image: Reference) -> Rollout:
@@ -220,20 +220,13 @@ def _address(listen: str, *, plain_http: bool) -> Address:
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:
         raise InvalidUsage(f"--listen {listen!r} is not HOST:PORT", hint=f"--listen {_DEFAULT_LISTEN}")
-    if not plain_http and not _is_loopback(host):
+    if not plain_http and not is_loopback(host):
         raise Refused(
             f"listening on {listen} without TLS would let others read deliveries",
             detail="the signature keeps them from being changed, not from being read",
             hint="put a proxy with TLS before it and listen on loopback, or allow it with --plain-http",
         )
     return Address(host=host, port=int(port))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _body_limit(size: int) -> int:

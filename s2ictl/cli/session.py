@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TextIO, get_type_hints
+from typing import Annotated, Any, TextIO, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -23,8 +23,6 @@ from typer.core import TyperCommand
 from s2ictl import ui
 from s2ictl.errors import Interrupted, InvalidUsage, Terminated
 from s2ictl.events import Emit
-
-Looks = Literal["auto", "live", "plain", "json"]
 
 
 class Stopped(KeyboardInterrupt):
@@ -58,7 +56,7 @@ class General:
     verbose: int = 0
     no_color: bool = False
     plain: bool = False
-    progress: Looks | None = None
+    progress: ui.Looks | None = None
     debug: bool = False
 
     def joined(self, earlier: General) -> General:
@@ -101,7 +99,7 @@ _GENERAL_FLAGS = {
     "verbose": _Flag(kind=int, spellings=("--verbose", "-v"), help="Say more; twice: still more.", count=True),
     "no_color": _Flag(kind=bool, spellings=("--no-color",), help="No colors (also NO_COLOR)."),
     "plain": _Flag(kind=bool, spellings=("--plain",), help="Short for --progress plain."),
-    "progress": _Flag(kind=Looks | None, spellings=("--progress",), help="How stderr looks."),
+    "progress": _Flag(kind=ui.Looks | None, spellings=("--progress",), help="How stderr looks."),
     "debug": _Flag(kind=bool, spellings=("--debug",), help="Show the traceback of an error."),
 }
 
@@ -189,7 +187,12 @@ class _Command(TyperCommand):
     """A command whose help shows its flags by groups: typer itself does so only with rich, which is never loaded."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, _plainly(args, dict(self._opposites())))
+        try:
+            return super().parse_args(ctx, _plainly(args, dict(self._opposites())))
+        except typer.TyperException as error:
+            # The parser does not always say whose words were wrong, and the hint is to name that command's help.
+            error.ctx = getattr(error, "ctx", None) or ctx  # type: ignore[attr-defined]
+            raise
 
     def _opposites(self) -> Iterator[tuple[str, str]]:
         for switch in (parameter for parameter in self.params if getattr(parameter, "is_flag", False)):
@@ -206,6 +209,7 @@ class _Command(TyperCommand):
             if record is not None:
                 sections.setdefault(heading or usual, []).append(record)
         sections["Options"] = sections.pop("Options")  # what is of no group, `--help` among it, stands last
+        sections["Options"].append(("-o, -q, -v, …", "What every command understands: s2ictl --help."))
         for heading, records in sections.items():
             if records:
                 with formatter.section(heading):
@@ -229,18 +233,31 @@ def _pop_group(group: type[Any], arguments: dict[str, Any]) -> Any:
 
 def _run(function: Callable[..., None], world: World, general: General, arguments: dict[str, Any]) -> None:
     appearance = general.appearance()
-    began = time.time() - time.monotonic()  # the time of day, never set back while a command runs
     try:
-        with ui.showing(
-            appearance, stderr=world.stderr, environ=world.environ, clock=lambda: began + time.monotonic()
-        ) as emit:
+        with ui.showing(appearance, stderr=world.stderr, environ=world.environ, clock=steady_clock()) as emit:
             function(Session(world=world, general=general, emit=emit), **arguments)
     except BrokenPipeError as gone:
         raise ClosedPipe from gone
     except Stopped as stop:
-        raise Terminated("terminated; everything that was begun has been removed") from stop
+        raise Terminated(f"terminated; {_what_became(stop)}") from stop
     except KeyboardInterrupt as stop:
-        raise Interrupted("interrupted; everything that was begun has been removed") from stop
+        raise Interrupted(f"interrupted; {_what_became(stop)}") from stop
+
+
+def steady_clock() -> Callable[[], float]:
+    """The time of day, never set back or forth while a command runs."""
+    began = time.time() - time.monotonic()
+    return lambda: began + time.monotonic()
+
+
+def _what_became(stop: KeyboardInterrupt) -> str:
+    """What the user may believe: a second stop, while the first was clearing away, leaves something behind."""
+    earlier = stop.__context__
+    while earlier is not None and not isinstance(earlier, KeyboardInterrupt):
+        earlier = earlier.__context__
+    if earlier is None:
+        return "everything that was begun has been removed"
+    return "what is not removed yet the next start takes away"
 
 
 def _refuse_two_values(ctx: typer.Context, arguments: tuple[str, ...]) -> None:

@@ -59,7 +59,7 @@ def try_builders(
     ca: CaBundle = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Build each builder's sample, run it, ask it, and compare its answer with what the builder promises."""
+    """Build the sample of each builder, run it, and ask it."""
     if bool(name) == every:
         raise InvalidUsage("name the builders to test, or say --all", hint="s2ictl builders test --all")
     chosen = works.our_builders() if every else tuple(shelf.named(word, session.world.cwd) for word in name or ())

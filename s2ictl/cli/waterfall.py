@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 from s2ictl import ui
 from s2ictl.journal import Span
+from s2ictl.ui.terminal import UNICODE, Marks
 
 WIDTH = 80
 _LONGEST_NAME = 30
 _SHORTEST_BAR = 10
 
 
-def draw(spans: Sequence[Span], *, width: int = WIDTH, blocks: bool = True) -> str:
-    """The steps one below the other; `blocks` where the reader's encoding has them, ASCII where not."""
+def draw(spans: Sequence[Span], *, width: int = WIDTH, marks: Marks = UNICODE) -> str:
+    """The steps one below the other."""
     if not spans:
         return ""
     names = [("  " * span.depth + ui.printable(span.name))[:_LONGEST_NAME] for span in spans]
@@ -22,7 +23,7 @@ def draw(spans: Sequence[Span], *, width: int = WIDTH, blocks: bool = True) -> s
     name_width, time_width, note_width = (max(map(len, texts)) for texts in (names, times, notes))
     room = max(_SHORTEST_BAR, width - name_width - time_width - note_width - 6)
     scale = room / max(max(span.began + span.seconds for span in spans), 0.001)
-    bars = [_bar(span, scale, room, blocks=blocks) for span in spans]
+    bars = [_bar(span, scale, room, marks) for span in spans]
     lines = zip(names, times, bars, notes, strict=True)
     return "\n".join(
         f"{name:<{name_width}}  {time:>{time_width}}  {bar}{'  ' if note else ''}{note}"
@@ -30,11 +31,10 @@ def draw(spans: Sequence[Span], *, width: int = WIDTH, blocks: bool = True) -> s
     )
 
 
-def _bar(span: Span, scale: float, room: int, *, blocks: bool) -> str:
+def _bar(span: Span, scale: float, room: int, marks: Marks) -> str:
     first = min(round(span.began * scale), room - 1)
     cells = min(round((span.began + span.seconds) * scale), room) - first
-    full, thin = ("▇", "▏") if blocks else ("#", "|")
-    return " " * first + (full * cells if cells > 0 else thin)
+    return " " * first + (marks.bar * cells if cells > 0 else marks.tick)
 
 
 def _notes(span: Span) -> str:

@@ -51,7 +51,7 @@ WORDS = (
     Word("status", "Show how the apps on the cluster stand.", _in("deploy")),
     Word("delete", "Remove an app from the cluster.", _in("deploy")),
     Word("builds", "What was built, and what waits to be.", _in("builds")),
-    Word("builders", "The builders that come with s2ictl.", _in("builders")),
+    Word("builders", "Builders: those that come with s2ictl, and your own.", _in("builders")),
     Word("serve", "Wait for deliveries of a forge, and build and roll out what they announce.", _in("serve")),
     Word("work", "Do one job of the queue and record what came of it: `serve` starts this.", _in("serve"), hidden=True),
     Word(

@@ -12,6 +12,7 @@ from s2ictl import kubeconfig, logins, scripts, sources
 from s2ictl.bases import root_filesystem
 from s2ictl.build import Workshop
 from s2ictl.builders import Folder, load_all, shelf
+from s2ictl.cli import flags
 from s2ictl.cli.places import cache_directory
 from s2ictl.cli.session import Session, World
 from s2ictl.cluster import Cluster, open_cluster, read_secret, read_typed_secret
@@ -31,13 +32,20 @@ _LONGEST_PASSWORD = 64 * 1024
 _PASSED_ON = (
     "ALL_PROXY",
     "CARGO_REGISTRIES_CRATES_IO_INDEX",
+    "GOINSECURE",
+    "GONOPROXY",
     "GONOSUMDB",
+    "GOPRIVATE",
     "GOPROXY",
     "GOSUMDB",
+    "GRADLE_DISTRIBUTION_MIRROR",
     "HTTPS_PROXY",
     "HTTP_PROXY",
+    "MAVEN_MIRROR_URL",
     "NO_PROXY",
     "NPM_CONFIG_REGISTRY",
+    "NPM_CONFIG_REPLACE_REGISTRY_HOST",
+    "NPM_MIRROR",
     "PIP_DEFAULT_TIMEOUT",
     "PIP_EXTRA_INDEX_URL",
     "PIP_INDEX_URL",
@@ -47,6 +55,8 @@ _PASSED_ON = (
     "UV_EXTRA_INDEX_URL",
     "UV_INDEX",
     "UV_INDEX_URL",
+    "YARN_NPM_REGISTRY_SERVER",
+    "YARN_REGISTRY",
     "all_proxy",
     "http_proxy",
     "https_proxy",
@@ -178,9 +188,4 @@ def git_password(cwd: Path, username: str, path: Path | None) -> Secret | None:
         if username:
             raise InvalidUsage("--git-username needs its password", hint="--git-password-file FILE")
         return None
-    try:
-        with (cwd / path).open("rb") as file:
-            content = file.read(_LONGEST_PASSWORD)
-        return Secret(content.decode().rstrip("\r\n"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidUsage(f"--git-password-file {path} is not readable") from error
+    return Secret(flags.content(cwd, path, flag="--git-password-file", largest=_LONGEST_PASSWORD).rstrip("\r\n"))

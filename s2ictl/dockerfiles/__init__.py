@@ -8,7 +8,6 @@ ground          the files that are copied, laid down beside it
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from s2ictl.dockerfiles.recipe import Copies
 from s2ictl.dockerfiles.words import SIGNATURE
 from s2ictl.errors import InvalidUsage, LimitReached
 from s2ictl.events import Emit, Notice
+from s2ictl.files import write_whole
 from s2ictl.models import Assembly, Upload
 
 UPLOAD = "upload"
@@ -44,8 +44,8 @@ def write(assembly: Assembly, path: Path, *, emit: Emit) -> Path:
             copies = _laid(assembly, fresh)
             text = recipe.render(with_files_only(assembly), copies, file=file.name)
             ground.exchange(fresh, upload)
-        _put(ignore, _ALL_BUT_OURS)
-        _put(file, text)
+        write_whole(ignore, _ALL_BUT_OURS.encode())
+        write_whole(file, text.encode("utf-8", "surrogateescape"))
     _tell(assembly, file, emit)
     return file
 
@@ -120,17 +120,6 @@ def _beside(path: Path) -> Iterator[Path]:
         yield directory
     finally:
         ground.remove(directory)
-
-
-def _put(path: Path, text: str) -> None:
-    descriptor, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode("utf-8", "surrogateescape"))
-            os.fchmod(file.fileno(), 0o644)
-        Path(partial).replace(path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
 
 
 def _tell(assembly: Assembly, file: Path, emit: Emit) -> None:

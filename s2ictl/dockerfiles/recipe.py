@@ -81,8 +81,8 @@ def _not_said(assembly: Assembly) -> Iterator[str]:
 
 def _flags(confinement: Confinement) -> Iterator[str]:
     for volume in confinement.volumes:
-        read_only = ":ro" if volume.read_only else ""
-        yield shlex.join(["--volume", f"{volume.source}:{volume.target}{read_only}"])
+        options = f":{volume.options}" if volume.options else ""
+        yield shlex.join(["--volume", f"{volume.source}:{volume.target}{options}"])
     yield from [shlex.join(["--network", confinement.network])] if confinement.network else []
     yield from (shlex.join(["--add-host", host]) for host in confinement.hosts)
     yield from (shlex.join(["--cap-drop", name]) for name in confinement.cap_drop)

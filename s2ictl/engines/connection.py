@@ -67,6 +67,34 @@ def patient(api: Any, seconds: float) -> Iterator[None]:
         api.timeout = usual
 
 
+@contextmanager
+def answer(
+    api: Any,
+    method: str,
+    what: str,
+    params: Mapping[str, object],
+    *,
+    silence: float | None,
+    passing: tuple[int, ...] = (),
+    **more: Any,
+) -> Iterator[Any]:
+    """An answer as it comes, closed again, and with a limit on its silence: the library's own ways know neither.
+
+    What is refused with one of the `passing` codes is an answer too.
+    """
+    import docker.errors
+    import requests.exceptions
+
+    url = f"{api.base_url}/v{api.api_version}/{what}"
+    with api.request(method, url, params=params, stream=True, timeout=(ANSWER, silence), **more) as given:
+        try:
+            if given.status_code not in passing:
+                given.raise_for_status()
+        except requests.exceptions.HTTPError as refused:
+            docker.errors.create_api_error_from_http_exception(refused)
+        yield given
+
+
 def outlasting(act: Callable[[], T], emit: Emit, *, patience: float = COMES_BACK) -> T:
     """Do what may be done again; an engine that is being restarted is waited for, as long as that can take."""
     deadline, waiting = time.monotonic() + patience, False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from s2ictl.archives import Reader
 from s2ictl.engines import accounts, dockerapi, streams, verdicts
-from s2ictl.engines.connection import ANSWER, WORK, Forgiven, door, patient
+from s2ictl.engines.connection import ANSWER, WORK, Forgiven, answer, door, patient
 from s2ictl.errors import AssembleFailed, CommitContainerFailed, PullBuilderImageFailed, Unreachable
 
 SMALL_FILE = 1024 * 1024
@@ -64,15 +65,15 @@ class Container:
     def mode(self, path: str) -> int | None:
         """The mode of a path; None when it is not there."""
         looking = door(f"look for {path} in the container", PullBuilderImageFailed)
-        with looking, self._archive("HEAD", path) as answer:
-            return None if answer.status_code == 404 else dockerapi.mode_of(answer.headers[dockerapi.STAT])
+        with looking, self._archive("HEAD", path) as given:
+            return None if given.status_code == 404 else dockerapi.mode_of(given.headers[dockerapi.STAT])
 
     def read(self, path: str, limit: int) -> bytes | None:
         """The first bytes of a regular file, at most one more than `limit`; None when there is none."""
         data = bytearray()
         reading = door(f"read {path} in the container", CommitContainerFailed)
-        with reading, self._archive("GET", path) as answer:
-            chunks = iter(()) if answer.status_code == 404 else answer.iter_content(64 * 1024)
+        with reading, self._archive("GET", path) as given:
+            chunks = iter(()) if given.status_code == 404 else given.iter_content(64 * 1024)
             while len(data) <= limit + 64 * 1024 and (chunk := next(chunks, b"")):
                 data += chunk
         return dockerapi.first_file(bytes(data), limit + 1)
@@ -80,8 +81,8 @@ class Container:
     @contextmanager
     def taken(self, path: str) -> Iterator[Reader | None]:
         """A reader of the tar of what lies at a path; None when nothing does."""
-        with door(f"read {path} in the container", AssembleFailed), self._archive("GET", path) as answer:
-            yield None if answer.status_code == 404 else streams.reader(answer.iter_content(64 * 1024))
+        with door(f"read {path} in the container", AssembleFailed), self._archive("GET", path) as given:
+            yield None if given.status_code == 404 else streams.reader(given.iter_content(64 * 1024))
 
     def put(self, tar: Iterator[bytes]) -> None:
         """Unpack a plain tar at the root; only before the first start, or after the end."""
@@ -91,17 +92,9 @@ class Container:
 
     @contextmanager
     def _archive(self, method: str, path: str) -> Iterator[Any]:
-        with self._answer(method, "archive", {"path": path}, silence=WORK) as answer:
-            if answer.status_code != 404:
-                answer.raise_for_status()
-            yield answer
-
-    @contextmanager
-    def _answer(self, method: str, what: str, params: Mapping[str, object], *, silence: float | None) -> Iterator[Any]:
-        """An answer that is closed again, which the library's own reader forgets."""
-        url = f"{self.api.base_url}/v{self.api.api_version}/containers/{self.id}/{what}"
-        with self.api.request(method, url, params=params, stream=True, timeout=(ANSWER, silence)) as answer:
-            yield answer
+        what = f"containers/{self.id}/archive"
+        with answer(self.api, method, what, {"path": path}, silence=WORK, passing=(404,)) as given:
+            yield given
 
     # -------------------------------------------------------------------------------------------------------- life
 
@@ -152,11 +145,10 @@ class Container:
     def died_unseen(self, state: Mapping[str, Any]) -> bool:
         """Whether this engine, as it runs now, knows nothing of the container's death: then it was restarted since."""
         until = dockerapi.moment_after(state["FinishedAt"])
-        filters = {"container": [self.id], "event": ["die"]}
-        with door("ask what happened"):
-            events = self.api.events(since="0", until=until, filters=filters, decode=True)
-            with closing(events):
-                return not any(events)
+        filters = json.dumps({"container": [self.id], "event": ["die"]})
+        asked = {"since": "0", "until": until, "filters": filters}
+        with door("ask what happened"), answer(self.api, "GET", "events", asked, silence=ANSWER) as given:
+            return not any(given.iter_lines())
 
     def rename(self, name: str) -> None:
         with door("rename the container"):
@@ -167,9 +159,9 @@ class Container:
         """All that it has said so far, and with `follow` until it ends, as long as that may take."""
         params = {"stdout": 1, "stderr": 1, "follow": int(follow)}
         hearing = door("read the container's log")
-        with hearing, self._answer("GET", "logs", params, silence=None if follow else ANSWER) as answer:
-            answer.raise_for_status()
-            yield answer.iter_content(None)
+        what = f"containers/{self.id}/logs"
+        with hearing, answer(self.api, "GET", what, params, silence=None if follow else ANSWER) as given:
+            yield given.iter_content(None)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import io
 import json
 import stat
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -66,6 +66,7 @@ def host_document(given: Confinement) -> dict[str, object]:
     dropped = [name.upper().removeprefix("CAP_") for name in given.cap_drop]
     asked: dict[str, object] = {
         "Mounts": _mounts(given),
+        "Binds": _binds(given),
         "NetworkMode": given.network,
         "ExtraHosts": list(given.hosts),
         "Memory": given.memory,
@@ -93,7 +94,13 @@ def _mounts(given: Confinement) -> list[dict[str, object]]:
             "ReadOnly": volume.read_only,
         }
         for volume in given.volumes
+        if not volume.relabel
     ]
+
+
+def _binds(given: Confinement) -> list[str]:
+    """Those that SELinux is to know, which no mount can say."""
+    return [f"{volume.source}:{volume.target}:{volume.options}" for volume in given.volumes if volume.relabel]
 
 
 def unsettable(info: Mapping[str, Any], given: Confinement) -> str:
@@ -148,6 +155,15 @@ def auth(login: Login | None) -> dict[str, str]:
     if login.username == IDENTITY_USER:
         return {**host, "identitytoken": secret}
     return {**host, "username": login.username, "password": secret}
+
+
+def auth_header(login: Login | None) -> dict[str, str]:
+    return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(auth(login)).encode()).decode()}
+
+
+def records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
+    """What the engine says while it works, a line of JSON at a time."""
+    return (json.loads(line) for line in lines if line)
 
 
 def moment_after(time: str) -> str:

@@ -55,6 +55,7 @@ class _Watch:
         self._mark = mark
         self._seen = False
         self._lost = False
+        self._cut = False
 
     def tell(self, wire: socket.socket) -> None:
         silence = streams.Silence(seconds=_LONG_SILENCE, heard=self._say_that_it_is_silent)
@@ -72,6 +73,7 @@ class _Watch:
             time.sleep(_POLL)
             polls += 1
             if polls % _HEAR_AGAIN == 0:
+                self._say_that_the_wire_broke()
                 with suppress(Unreachable), self._container.attached() as wire:
                     self.tell(wire)
         self._say_what_is_missing(state)
@@ -94,6 +96,12 @@ class _Watch:
         if self._mark and not self._seen:
             self._seen = True
             self._mark.reached()
+
+    def _say_that_the_wire_broke(self) -> None:
+        if self._mark and not self._seen and not self._cut:  # a bare command may have closed its output itself
+            text = f"the wire to {self._limit.what} broke off for a while: some of its output was not heard"
+            self._emit(Notice(text=text, level="warning"))
+            self._cut = True
 
     def _say_that_it_is_silent(self) -> None:
         text = f"{self._limit.what} has said nothing for {_LONG_SILENCE / 60:.0f} minutes; it is stopped after "

@@ -19,14 +19,13 @@ import secrets
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from io import BytesIO
 from typing import Any
 
-from s2ictl.archives import Entry, tar_stream
+from s2ictl.archives import directory_entry, file_entry, tar_stream
 from s2ictl.engines.dockerapi import SECRETS
 from s2ictl.engines.injections import NOTHING, Plan
 from s2ictl.errors import CommitContainerFailed, Refused
-from s2ictl.models import CA_VARIABLES, Assembly, Member, Secret
+from s2ictl.models import CA_VARIABLES, Assembly, Secret
 
 SHELL = "/bin/sh"
 REMOVERS = ("/bin/rm", "/usr/bin/rm")
@@ -51,11 +50,23 @@ def wrapped(assembly: Assembly, mark: str) -> tuple[str, ...]:
     """The command in a shell that clears away; the status is the command's own."""
     variables = shlex.quote(_variables_file(assembly))
     read = f". {variables} && rm -f {variables} || exit\n" if needs_files(assembly) else ""
-    gone = shlex.join([*assembly.leftovers, assembly.workspace])
     say = "printf '\\n%s\\n' \"$0\""
     stay = f"trap 'exit 0' {DONE}\nwhile {say}; do sleep 1 2>/dev/null & wait $!; done"
-    script = f'{read}"$@" || exit\ncd /\nrm -rf -- {gone}\n{stay if assembly.injections else say}\nexit 0'
+    clear = _clearing_away((*assembly.leftovers, assembly.workspace))
+    script = f'{read}"$@" || exit\ncd /\n{clear}\n{stay if assembly.injections else say}\nexit 0'
     return (SHELL, "-c", script, mark, *assembly.command)
+
+
+def _clearing_away(paths: tuple[str, ...]) -> str:
+    """Remove the paths, unless something is mounted there: it would be emptied, and it is somebody's own.
+
+    What has no right to be written to, as the directories of Go's modules, is given it first.
+    """
+    places = "|".join(f"{path}|{path}/*" for path in map(shlex.quote, paths))
+    gone = shlex.join(paths)
+    look = f"while read -r device place rest; do case $place in {places}) held=1;; esac; done </proc/mounts"
+    remove = f"rm -rf -- {gone} 2>/dev/null || {{ chmod -R u+rwX {gone} 2>/dev/null; rm -rf -- {gone}; }}"
+    return f'held=\n{look}\n[ "$held" ] || {remove}'
 
 
 def clearing(handed: Handover, user: str) -> dict[str, Any]:
@@ -105,16 +116,17 @@ def without_shell(assembly: Assembly) -> str:
 
 def files(assembly: Assembly, uid: int, gid: int) -> Iterator[bytes]:
     """The tar of the workspace; the variables in it are readable for the command's user alone."""
-    entries = [_directory(assembly.workspace, 0o711), _file(_variables_file(assembly), _variables(assembly), 0o600)]
+    variables = file_entry(_variables_file(assembly), _variables(assembly), mode=0o600)
+    entries = [directory_entry(assembly.workspace, mode=0o711), variables]
     if assembly.ca_bundle:
-        entries.append(_file(_ca_file(assembly), assembly.ca_bundle, 0o644))
+        entries.append(file_entry(_ca_file(assembly), assembly.ca_bundle, mode=0o644))
     return tar_stream(entries, uid=uid, gid=gid)
 
 
 def secret_files(assembly: Assembly, uid: int, gid: int) -> Iterator[bytes]:
     """The tar of the secrets, for the command's user alone."""
     contents = ((f"{SECRETS}/{secret.id}", secret.content.reveal().encode()) for secret in assembly.secrets)
-    return tar_stream([_file(path, content, 0o400) for path, content in contents], uid=uid, gid=gid)
+    return tar_stream([file_entry(path, content, mode=0o400) for path, content in contents], uid=uid, gid=gid)
 
 
 def emptied(handed: Handover) -> Iterator[bytes]:
@@ -123,15 +135,7 @@ def emptied(handed: Handover) -> Iterator[bytes]:
     workspace = (_variables_file(assembly),) if assembly.build_env else ()
     secret = tuple(f"{SECRETS}/{each.id}" for each in assembly.secrets)
     every = (*workspace, *secret, *handed.injected.files)
-    return tar_stream([_file(path, b"", 0o600) for path in every], uid=0, gid=0)
-
-
-def _directory(path: str, mode: int) -> Entry:
-    return Member(path=path.lstrip("/"), kind="directory", mode=mode), lambda _: b""
-
-
-def _file(path: str, content: bytes, mode: int) -> Entry:
-    return Member(path=path.lstrip("/"), kind="file", mode=mode, size=len(content)), BytesIO(content).read
+    return tar_stream([file_entry(path, b"", mode=0o600) for path in every], uid=0, gid=0)
 
 
 def _variables_file(assembly: Assembly) -> str:

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import random
+import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from s2ictl.engines import dockerapi, verdicts
-from s2ictl.engines.connection import WORK, Forgiven, door, outlasting, patient
+from s2ictl.engines.connection import WORK, Forgiven, answer, door, outlasting, patient
 from s2ictl.errors import (
     CommitContainerFailed,
     PullBuilderImageFailed,
     PushImageToRegistryFailed,
     S2IError,
+    Unreachable,
     WrongPlatform,
 )
 from s2ictl.events import Emit, Notice
 from s2ictl.models import ImageConfig, ImageFacts, Login, PullPolicy, Reference
 
 UNFINISHED = "s2ictl/unfinished"  # what a commit is called until it has its own names; its tag says whose it is
-_STALL = 120.0
+STALL = 60.0
 _PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 _SETTLE = (0.1, 0.2, 0.4, 0.8)
@@ -89,11 +92,15 @@ def _pull(api: Any, image: str, login: Login | None, emit: Emit) -> str:
     name = Reference.parse(image)
     tag = name.digest or name.tag or "latest"
     try:
-        with door(f"pull {image}", PullBuilderImageFailed), patient(api, _STALL):
-            records = api.pull(name.name, tag=tag, stream=True, decode=True, auth_config=dockerapi.auth(login))
-            return dockerapi.first_error(records, image, emit, digests=[])
+        asked, headers = {"fromImage": name.name, "tag": tag}, dockerapi.auth_header(login)
+        pulling = answer(api, "POST", "images/create", asked, headers=headers, silence=STALL)
+        with door(f"pull {image}", PullBuilderImageFailed), pulling as given:
+            return dockerapi.first_error(dockerapi.records(given.iter_lines()), image, emit, digests=[])
     except PullBuilderImageFailed as error:
         return error.detail
+    except Unreachable:
+        platform(api)  # if it answers, it is the registry that does not
+        return f"i/o timeout: the transfer broke off, or said nothing for {STALL:.0f} s"
 
 
 def push(api: Any, name: Reference, *, login: Login | None, emit: Emit) -> str:
@@ -118,47 +125,103 @@ def load_base(api: Any, filesystem: Iterator[bytes], name: Reference, *, command
         "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         f"CMD {json.dumps(command)}",
     ]
-    with door(f"load {name}", PullBuilderImageFailed), patient(api, WORK):
-        api.import_image_from_data(filesystem, repository=name.name, tag=name.tag, changes=changes)
+    asked = {"fromSrc": "-", "repo": name.name, "tag": name.tag, "changes": changes}
+    loading = answer(api, "POST", "images/create", asked, data=filesystem, silence=WORK)
+    with door(f"load {name}", PullBuilderImageFailed), loading as given:
+        text = dockerapi.first_error(dockerapi.records(given.iter_lines()), str(name), emit=lambda _: None, digests=[])
+    if text:
+        raise verdicts.full(f"load {name}", text) if verdicts.is_full(text) else _not_loaded(name, text)
     known = inspect(api, str(name))
     if known is None:
-        raise PullBuilderImageFailed(f"could not load {name}", detail="the engine did not keep it")
+        raise _not_loaded(name, "the engine did not keep it")
     return known
 
 
+def _not_loaded(name: Reference, because: str) -> PullBuilderImageFailed:
+    return PullBuilderImageFailed(f"could not load {name}", detail=verdicts.bounded(because))
+
+
 def commit(
-    api: Any, container: str, config: ImageConfig, names: tuple[Reference, ...], *, lease: str, emit: Emit
+    api: Any,
+    container: str,
+    config: ImageConfig,
+    names: tuple[Reference, ...],
+    *,
+    lease: Callable[[], str],
+    emit: Emit,
 ) -> str:
     """Make the container an image with all of these names, or with none of them; answers its id."""
-    # With its last name an image goes, so that one that gets none must not have this one either.
-    unfinished = f"{UNFINISHED}:{lease}" if names else ""
-    made = ""
+    commits = _Commits(api=api, container=container, config=config, named=bool(names), lease=lease)
+    done = False
     try:
-        made = outlasting(lambda: _committed(api, container, config, unfinished), emit)
+        made = outlasting(commits.made, emit)
         outlasting(lambda: _name(api, made, names), emit)
+        done = True
     finally:
-        if unfinished:
-            _clear(api, unfinished, waits=() if made else _SETTLE)
+        commits.clear(kept=made if done else "")
     return made
 
 
-def _clear(api: Any, unfinished: str, *, waits: tuple[float, ...]) -> None:
-    """Take the name away that nobody asked for; a commit that was cut off on our side only may just be on its way."""
-    for wait in (0.0, *waits):
-        time.sleep(wait)
-        with suppress(S2IError):
-            forget(api, unfinished)
+@dataclass(slots=True, kw_only=True)
+class _Commits:
+    """One commit, asked for again when its answer was lost: each time with a mark of its own, by which it is found.
 
+    The mark of what shall have names is a name. With its last name an image goes, so that one that gets none must not
+    have this one either: its mark is the comment in its history.
+    """
 
-def _committed(api: Any, container: str, config: ImageConfig, unfinished: str) -> str:
-    """The image under a name that nobody else has: it is found by it when the answer was lost."""
-    known = inspect(api, unfinished) if unfinished else None
-    if known is not None:
-        return known.id
-    repository, _, tag = unfinished.partition(":")
-    with door("commit the container", CommitContainerFailed), patient(api, WORK):
-        document = dockerapi.commit_document(config)
-        return str(api.commit(container, repository=repository or None, tag=tag or None, conf=document)["Id"])
+    api: Any
+    container: str
+    config: ImageConfig
+    named: bool
+    lease: Callable[[], str]
+    asked: list[str] = field(default_factory=list)
+    answered: bool = False
+
+    def made(self) -> str:
+        """The image that a lost answer told of, or else a new one."""
+        found = next((image for mark in self.asked for image in self._found(mark)), "")
+        if found:
+            return found
+        mark = self.lease() if self.named else f"s2ictl {secrets.token_hex(8)}"
+        self.asked.append(mark)
+        told = {"repository": UNFINISHED, "tag": mark} if self.named else {"message": mark}
+        with door("commit the container", CommitContainerFailed), patient(self.api, WORK):
+            document = dockerapi.commit_document(self.config)
+            image = str(self.api.commit(self.container, conf=document, **told)["Id"])
+        self.answered = len(self.asked) == 1
+        return image
+
+    def clear(self, *, kept: str) -> None:
+        """Take the marks away; a commit that was cut off on our side only may just be on its way."""
+        if kept and self.answered and not self.named:
+            return
+        for wait in (0.0, *(() if self.answered else _SETTLE)):
+            time.sleep(wait)
+            for mark in self.asked:
+                with suppress(S2IError):
+                    self._clear(mark, kept)
+
+    def _clear(self, mark: str, kept: str) -> None:
+        if self.named:
+            forget(self.api, f"{UNFINISHED}:{mark}")
+            return
+        for image in self._found(mark):
+            if image != kept:
+                remove(self.api, image)
+
+    def _found(self, mark: str) -> list[str]:
+        if self.named:
+            known = inspect(self.api, f"{UNFINISHED}:{mark}")
+            return [known.id] if known else []
+        with door("look for the image"):
+            nameless = [image["Id"] for image in self.api.images(filters={"dangling": True})]
+            return [image for image in nameless if self._comment(image) == mark]
+
+    def _comment(self, image: str) -> str:
+        with Forgiven(404):  # somebody else's, and gone again
+            return str(self.api.inspect_image(image)["Comment"])
+        return ""
 
 
 def _name(api: Any, image: str, names: tuple[Reference, ...]) -> None:

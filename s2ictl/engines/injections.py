@@ -13,8 +13,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
-from s2ictl.archives import Entry, tar_stream
+from s2ictl.archives import Entry, directory_entry, tar_stream
 from s2ictl.errors import InvalidUsage, LimitReached
 from s2ictl.models import Injection, Member
 
@@ -28,7 +29,7 @@ class Injected:
     """One thing that is put into the container: a directory, a link, or the bytes of `source`."""
 
     path: str
-    kind: str
+    kind: Literal["file", "directory", "link"]
     source: Path | None = None
     target: str = ""
 
@@ -166,12 +167,13 @@ def _taken(injection: Injection, path: str) -> InvalidUsage:
 
 def _entries(planned: Plan) -> Iterator[Entry]:
     for thing in planned.things:
-        path = thing.path.lstrip("/")
-        if thing.source is None:
-            kind, mode = ("link", 0o777) if thing.kind == "link" else ("directory", 0o700)
-            yield Member(path=path, kind=kind, mode=mode, target=thing.target), lambda _: b""  # type: ignore[arg-type]
+        if thing.source is not None:
+            yield from _file(thing.path.lstrip("/"), thing.source)
+        elif thing.kind == "link":
+            link = Member(path=thing.path.lstrip("/"), kind="link", mode=0o777, target=thing.target)
+            yield link, lambda _: b""
         else:
-            yield from _file(path, thing.source)
+            yield directory_entry(thing.path, mode=0o700)
 
 
 def _file(path: str, source: Path) -> Iterator[Entry]:

@@ -42,7 +42,7 @@ class Tail:
         self._emit(event)
 
 
-def judge(ended: Ended, name: str, tail: Iterable[str], *, memory: int = 0) -> None:
+def judge(ended: Ended, name: str, tail: Iterable[str], *, memory: int = 0, hint: str = "") -> None:
     """Raise what a command of this name deserves when it ended badly; `tail` is what it said last."""
     detail = "\n".join(tail)
     if ended.lost:
@@ -56,7 +56,8 @@ def judge(ended: Ended, name: str, tail: Iterable[str], *, memory: int = 0) -> N
     if ended.out_of_memory:
         raise _out_of_memory(name, detail, memory)
     meaning = _MEANINGS.get(ended.status, "")
-    raise AssembleFailed(f"{name} ended with {ended.status}" + (f": {meaning}" if meaning else ""), detail=detail)
+    message = f"{name} ended with {ended.status}" + (f": {meaning}" if meaning else "")
+    raise AssembleFailed(message, detail=detail, hint=hint)
 
 
 def _out_of_memory(name: str, detail: str, memory: int) -> AssembleFailed:

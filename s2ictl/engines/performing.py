@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from s2ictl.archives import read_tar, tar_stream
+from s2ictl.archives import directory_entry, read_tar, tar_stream
 from s2ictl.engines import dockerapi, handover, images, injections, outcomes, transfers
 from s2ictl.engines.connection import WORK, Forgiven, door
 from s2ictl.engines.containers import SMALL_FILE, Container, created, ids_of
@@ -22,10 +22,11 @@ from s2ictl.engines.streams import Limit
 from s2ictl.errors import AssembleFailed, InvalidUsage, LimitReached, PullBuilderImageFailed, Refused, S2IError
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import Host, name_for
-from s2ictl.models import Assembly, Member, Runtime
+from s2ictl.models import Assembly, Runtime
 
 _METADATA_LIMIT = 256 * 1024
 _CLEARING = 300.0
+_LOOK_INTO = "build it by hand with --keep: its container stays, to be looked into"
 _NETWORKS = ("", "bridge", "default", "host", "none")
 
 Fill = Callable[[Container, int, int], None]
@@ -144,7 +145,8 @@ class Performer:
         mark = Marked(text=handed.mark, reached=clear) if handed.mark else None
         try:
             ended = follow(container, what, tail, seconds=assembly.timeout, mark=mark)
-            outcomes.judge(ended, what, tail.lines, memory=assembly.confinement.memory)
+            hint = "" if assembly.keep or what != "assemble" else _LOOK_INTO
+            outcomes.judge(ended, what, tail.lines, memory=assembly.confinement.memory, hint=hint)
         except (AssembleFailed, LimitReached):
             if assembly.keep:
                 self._keep(container, handed)
@@ -190,9 +192,14 @@ class Performer:
         """Make the container an image and answer its id."""
         assembly = stage.assembly
         found = stage.container.read(assembly.metadata, _METADATA_LIMIT) if assembly.command else None
-        lease = name_for(assembly.owner, self.host, seconds=WORK)
-        config = assembly.config(found)
-        return images.commit(self.api, stage.container.id, config, assembly.names, lease=lease, emit=self.emit)
+        return images.commit(
+            self.api,
+            stage.container.id,
+            assembly.config(found),
+            assembly.names,
+            lease=lambda: name_for(assembly.owner, self.host, seconds=WORK),
+            emit=self.emit,
+        )
 
 
 # ---------------------------------------------------------------------------------------------------- in a container
@@ -230,8 +237,7 @@ def _make_way(container: Container, path: str, uid: int, gid: int) -> None:
     """The directories that lead to a path, the command's user's where they are made: he clears away what is in them."""
     missing = injections.Known(container.mode).missing_above(path)
     if missing:
-        made = (Member(path=each.strip("/"), kind="directory", mode=0o755) for each in missing)
-        container.put(tar_stream(((member, lambda _: b"") for member in made), uid=uid, gid=gid))
+        container.put(tar_stream(map(directory_entry, missing), uid=uid, gid=gid))
 
 
 def _hand_over(container: Container, assembly: Assembly, mark: str, uid: int, gid: int) -> Handover:

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import fnmatch
 import posixpath
-import time
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from s2ictl.archives import Entry, Limits, rerooted
+from s2ictl.archives import Entry, Limits, directory_entry, rerooted
 from s2ictl.errors import AssembleFailed
-from s2ictl.events import Emit, Progress
+from s2ictl.events import Emit, Moving
 from s2ictl.models import Member, RuntimeArtifact
 
 LIMITS = Limits(members=2_000_000, size=64 << 30)
-_EVERY = 0.25  # seconds between two words about progress
 
 
 def told(chunks: Iterable[bytes], subject: str, emit: Emit) -> Iterator[bytes]:
     """The same bytes; of what takes a while it is told now and then how many they were."""
-    done, due, told_any = 0, time.monotonic() + _EVERY, False
+    done, moving = 0, Moving(subject, emit)
     for chunk in chunks:
         yield chunk
         done += len(chunk)
-        if time.monotonic() >= due:
-            due, told_any = time.monotonic() + _EVERY, True
-            emit(Progress(subject=subject, done=done))
-    if told_any:
-        emit(Progress(subject=subject, done=done, total=done))
+        moving.tell(done)
+    moving.end(done)
 
 
 def with_parents(entries: Iterable[Entry], *, present: Container[str]) -> Iterator[Entry]:
@@ -37,7 +32,7 @@ def with_parents(entries: Iterable[Entry], *, present: Container[str]) -> Iterat
         parts = member.path.split("/")
         for parent in ("/".join(parts[:depth]) for depth in range(1, len(parts))):
             if parent not in seen and f"/{parent}" not in present:
-                yield Member(path=parent, kind="directory", mode=0o755), lambda _: b""
+                yield directory_entry(parent)
             seen.add(parent)
         seen.add(member.path)
         yield member, read
@@ -46,7 +41,7 @@ def with_parents(entries: Iterable[Entry], *, present: Container[str]) -> Iterat
 def saved(entries: Iterable[Entry], target: str) -> Iterator[Entry]:
     """What an earlier image saved, below the directory that is for it."""
     root = target.strip("/")
-    yield Member(path=root, kind="directory", mode=0o700), lambda _: b""
+    yield directory_entry(root, mode=0o700)
     for member, read in entries:
         yield rerooted(member, root), read
 

@@ -31,7 +31,7 @@ from s2ictl.models.configuration import (
 )
 from s2ictl.models.images import Image, ImageConfig, ImageFacts, PullPolicy, Reference, parse_place
 from s2ictl.models.sources import Artifact, Commit, Member, Source, Tree
-from s2ictl.models.triggers import Delivery, Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt
+from s2ictl.models.triggers import Delivery, Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt, Verdict
 
 __all__ = [
     "CA_VARIABLES",
@@ -82,6 +82,7 @@ __all__ = [
     "Tree",
     "UidRange",
     "Upload",
+    "Verdict",
     "Volume",
     "WebhookConfig",
     "parse_duration",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,6 +41,11 @@ class Login:
     password: Secret
     origin: str
     lasting: bool = True  # False for what a credential helper or an identity token gave: never to be written down
+
+    def basic(self) -> str:
+        """What the header Authorization says to its own host, and to nobody else."""
+        pair = f"{self.username}:{self.password.reveal()}".encode()
+        return f"Basic {base64.b64encode(pair).decode()}"
 
 
 Logins = Callable[[str], Login | None]  # who may go to this host and port; asked only when the host wants to know

@@ -28,11 +28,20 @@ class Builder:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Volume:
-    """A directory of this machine, or a volume of the engine by its name, at a place in the container."""
+    """A directory of this machine, or a volume of the engine by its name, at a place in the container.
+
+    `relabel` is the engine's word for SELinux: z for all containers, Z for this one alone, "" to leave it as it is.
+    """
 
     source: str
     target: str
     read_only: bool = False
+    relabel: str = ""
+
+    @property
+    def options(self) -> str:
+        """What stands behind the second colon, where anything does."""
+        return ",".join(filter(None, ("ro" if self.read_only else "", self.relabel)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

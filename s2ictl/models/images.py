@@ -37,7 +37,9 @@ class Reference:
         candidate = text if names_a_host else f"none.invalid/{text}"
         match = _REFERENCE.fullmatch(candidate)
         if match is None or len(text) > 4096:
-            raise InvalidUsage(f"{text[:200]!r} is not an image name", hint=_REFERENCE_RULE)
+            lower = candidate.lower().removeprefix("none.invalid/")
+            meant = f"; {lower} would be one" if len(text) <= 200 and _REFERENCE.fullmatch(candidate.lower()) else ""
+            raise InvalidUsage(f"{text[:200]!r} is not an image name", hint=_REFERENCE_RULE + meant)
         registry = match["registry"] if names_a_host else ""
         port = registry.rpartition("]")[2].partition(":")[2]
         if port and not 0 < int(port) < 65536:
@@ -74,6 +76,11 @@ class ImageFacts:
     onbuild: tuple[str, ...] = ()
     platform: str = ""
     created: str = ""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its environment, by name."""
+        return dict(entry.partition("=")[::2] for entry in self.env)
 
 
 def parse_place(text: str) -> str:

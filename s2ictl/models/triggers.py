@@ -76,11 +76,14 @@ class Outcome:
     tags: tuple[str, ...] = ()
 
 
+Verdict = Literal["accepted", "duplicate", "ignored", "ping"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What the ledger made of a delivery, and what its sender is told."""
 
-    verdict: Literal["accepted", "duplicate", "ignored", "ping"]
+    verdict: Verdict
     delivery: str
     reason: str = ""
     jobs: tuple[Entry, ...] = ()

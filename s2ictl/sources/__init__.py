@@ -12,7 +12,7 @@ After this nobody asks where the bytes came from. Nothing is laid down on disk b
     commits             all of these → Tree
     directory           a directory as it is → Tree
     archive             an archive → Tree;  spool: the file of one that comes from an address or by standard input
-    program, words      git itself, and what it says;  ignore, notices, options: what they share
+    program, words      git itself, and what it says;  ignore, patterns, notices, options: what they share
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from s2ictl.errors import FetchSourceUnauthorized, InvalidUsage
+from s2ictl.files import write_whole
 from s2ictl.models import Login
 from s2ictl.sources.options import FetchOptions, Surroundings
 from s2ictl.sources.program import variables
@@ -137,10 +137,7 @@ def _askpass(cache: Path) -> Path:
     program = cache / "git" / "askpass"
     if not (program.is_file() and program.read_text(encoding="utf-8") == _ASKPASS):
         program.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=program.parent, prefix=".askpass-", delete=False) as partial:
-            partial.write(_ASKPASS)
-            os.fchmod(partial.fileno(), 0o700)
-        Path(partial.name).replace(program)
+        write_whole(program, _ASKPASS.encode(), mode=0o700)
     return program
 
 

@@ -107,7 +107,8 @@ def _check_sum(source: Source, file: BinaryIO, name: str, emit: Emit) -> None:
         return
     found = _sha256(file)
     if not source.checksum:
-        emit(Notice(text=f"nothing says which archive is meant: #sha256={found} behind the address pins this one"))
+        text = f"no checksum was given; to take this archive and no other, add #sha256={found} to its address"
+        emit(Notice(text=text))
     elif found != source.checksum:
         raise FetchSourceFailed(
             f"{name} is not the archive that was asked for",

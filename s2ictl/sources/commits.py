@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from s2ictl.archives import CHUNK, Entry, read_tar
+from s2ictl.archives import CHUNK, Budget, Entry, read_tar
 from s2ictl.errors import FetchSourceFailed, InvalidConfiguration, LimitReached
 from s2ictl.events import Emit
 from s2ictl.models import Commit, Member, Source, Tree
@@ -15,7 +15,7 @@ from s2ictl.sources.ignore import NAME, Excludes, excludes
 from s2ictl.sources.largefiles import Brought, LargeFile, bring_large, pointers
 from s2ictl.sources.mirror import Snapshot
 from s2ictl.sources.notices import tell_about, warn
-from s2ictl.sources.objects import LINK, MODULE, Budget, Object, content, contents, refuse_large
+from s2ictl.sources.objects import LINK, MODULE, Object, content, contents, refuse_large
 from s2ictl.sources.options import Surroundings
 from s2ictl.sources.signatures import verify
 from s2ictl.sources.submodules import Part, entered, filled, nobody, with_submodules
@@ -70,7 +70,7 @@ def _parts(snapshot: Snapshot, source: Source, surroundings: Surroundings) -> tu
     # The login that was found is for the host that the user typed; a repository on this machine names its own.
     asked = replace(surroundings, find_login=nobody) if source.path else surroundings
     first = entered(Part(source=source, surroundings=asked, snapshot=snapshot, inside=source.context_dir))
-    budget = Budget(surroundings.options.limits)
+    budget = Budget("the source", surroundings.options.limits, hint="--context-dir DIR takes a part of it")
     everything = filled(first, budget)
     out = excludes(_ignore_file(everything))
     return with_submodules(everything.without(out), out, budget), out
@@ -145,8 +145,8 @@ def _large(parts: Sequence[Part], source: Source, surroundings: Surroundings) ->
         paths = [one.path for _, some in found for one in some]
         warn(surroundings.emit, "kept as the pointer that git-lfs left there (--lfs brings the file)", paths)
         return []
-    sizes = {one.oid: one.size for _, some in found for one in some}
-    if sum(sizes.values()) > surroundings.options.largest:
+    # Each counts as often as it stands there: so often it is sent to the engine.
+    if sum(one.size for _, some in found for one in some) > surroundings.options.largest:
         raise LimitReached(f"the large files of the source have more than {surroundings.options.largest} bytes")
     return [bring_large(part, some) for part, some in found if some]
 

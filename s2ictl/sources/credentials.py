@@ -4,7 +4,6 @@ nobody, and at last whom git's credential helpers know, asked as git asks them: 
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
@@ -37,10 +36,7 @@ def logins(source: Source, surroundings: Surroundings) -> Iterator[Login | None]
 
 def basic(login: Login | None) -> Mapping[str, str]:
     """The header by which a login is shown to its own host."""
-    if login is None:
-        return {}
-    pair = f"{login.username}:{login.password.reveal()}".encode()
-    return {"Authorization": f"Basic {base64.b64encode(pair).decode()}"}
+    return {"Authorization": login.basic()} if login else {}
 
 
 def _of_helper(location: str, surroundings: Surroundings) -> Login | None:

@@ -17,7 +17,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from s2ictl.archives import Entry, Limits
+from s2ictl.archives import Budget, Entry
 from s2ictl.errors import (
     FetchSourceFailed,
     InvalidConfiguration,
@@ -66,7 +66,9 @@ class _Place:
 
     def _missing(self, error: OSError) -> S2IError:
         hint = (
-            "s2ictl b2i FILE builds a finished artifact" if error.errno == errno.ENOTDIR else "an address has a scheme"
+            "s2ictl b2i FILE builds a finished artifact"
+            if error.errno == errno.ENOTDIR
+            else "an address begins with https:// or ssh://"
         )
         return FetchSourceFailed(
             f"the source {self.directory} could not be read",
@@ -118,9 +120,9 @@ class _Descent:
 def directory_tree(source: Source, directory: Path, surroundings: Surroundings) -> Tree:
     """The directory as it is now: listed whole, so that what cannot be built is told before anything begins."""
     place = _Place(directory=directory, context_dir=source.context_dir)
-    limits = surroundings.options.limits
+    budget = Budget("the source", surroundings.options.limits, hint=f"leave some out by {NAME}")
     with place.opened() as descent:
-        listing = list(_within(_walk(descent, excludes(_ignore_file(descent))), limits))
+        listing = list(_within(_walk(descent, excludes(_ignore_file(descent))), budget))
     tell_about(listing, surroundings.emit)
     paths = tuple(member.path for member in listing if member.kind == "file")
     return Tree(
@@ -135,16 +137,9 @@ def directory_tree(source: Source, directory: Path, surroundings: Surroundings) 
     )
 
 
-def _within(members: Iterator[Member], limits: Limits) -> Iterator[Member]:
-    count = total = 0
+def _within(members: Iterator[Member], budget: Budget) -> Iterator[Member]:
     for member in members:
-        count, total = count + 1, total + member.size
-        if count > limits.members:
-            raise LimitReached(f"the source has more than {limits.members} members", hint=f"leave some out by {NAME}")
-        if total > limits.size:
-            raise LimitReached(
-                f"the source has more than {limits.size} bytes up to {member.path}", hint=f"leave some out by {NAME}"
-            )
+        budget.spend(member.path, member.size)
         yield member
 
 
@@ -253,10 +248,11 @@ def _read(place: _Place, path: str) -> bytes:
 
 
 def _ignore_file(descent: _Descent) -> bytes:
-    try:
-        facts = os.stat(NAME, dir_fd=descent.enter(""), follow_symlinks=False)
-    except FileNotFoundError:
-        return b""
+    with _told(NAME):
+        try:
+            facts = os.stat(NAME, dir_fd=descent.enter(""), follow_symlinks=False)
+        except FileNotFoundError:
+            return b""
     if not stat.S_ISREG(facts.st_mode):
         raise InvalidConfiguration(f"{NAME} is not a file", hint="its rules have to stand in the file itself")
     with _opened(descent, NAME) as file:

@@ -1,33 +1,24 @@
 """`.s2iignore`: the rules of `.gitignore`, for a file that a stranger may have written. Nothing is ever deleted.
 
-pathspec translates a line; what the lines together mean is decided here, from the root downwards as git does it. Left
-to itself it asks each rule about a whole path at once, and differs from git where one rule takes back another.
+What one line means is said in `patterns`; what the lines together mean is decided here, from the root downwards as git
+does it.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import lru_cache
 
 from s2ictl.errors import InvalidConfiguration
+from s2ictl.sources.patterns import Pattern, parse_pattern
 
 NAME = ".s2iignore"
 LARGEST = 1 << 20
 _MOST_LINES = 10_000
-_CLASS = re.compile(r"(?<!\\)\[[!^]?\]?([^\]]*)\]")
-_NO_PATTERN = re.compile(r"//|\*{3}|[^/!\s]\*\*/|^!?/?\s*$")  # git and pathspec differ here, and nobody means it
-_BELOW = re.compile(r"/\*\*/\s*$")  # the directories below one, which pathspec takes for that one itself
+_MOST_RULES = 1000
+_REMEMBERED = 4096
 
 Excludes = Callable[[str, bool], bool]
 """Whether a path is left out; the second word says that it is a directory."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Rule:
-    pattern: re.Pattern[str]
-    leaves_out: bool
 
 
 def belongs_to_git(path: str) -> bool:
@@ -38,41 +29,42 @@ def belongs_to_git(path: str) -> bool:
 def excludes(content: bytes) -> Excludes:
     """The rules of an ignore file; without a file (b"") only git's own directory is left out."""
     rules = tuple(_rules(content))[::-1]
+    known: dict[str, bool] = {}
 
-    @lru_cache(maxsize=4096)
-    def directory_is_out(path: str) -> bool:
-        return is_out(path, True)
-
-    def is_out(path: str, directory: bool) -> bool:
-        # What lies in a directory that is left out cannot be brought back.
-        parent = path.rpartition("/")[0]
-        if belongs_to_git(path) or (parent and directory_is_out(parent)):
+    def meant(path: str, directory: bool) -> bool:
+        parts = path.split("/")
+        if parts[-1].lower() == ".git":
             return True
-        name = f"{path}/" if directory else path
-        return next((rule.leaves_out for rule in rules if rule.pattern.search(name)), False)
+        return next((rule.leaves_out for rule in rules if rule.means(parts, directory=directory)), False)
 
-    return is_out
+    def directory_is_out(path: str) -> bool:
+        # What lies in a directory that is left out cannot be brought back. A path can be deeper than calls may nest.
+        unknown = []
+        while path and path not in known:
+            unknown.append(path)
+            path = path.rpartition("/")[0]
+        out = known.get(path, False)
+        if len(known) > _REMEMBERED:
+            known.clear()
+        for below in reversed(unknown):
+            out = known[below] = out or meant(below, True)
+        return out
+
+    return lambda path, directory: directory_is_out(path.rpartition("/")[0]) or meant(path, directory)
 
 
-def _rules(content: bytes) -> Iterator[_Rule]:
-    if not content:
-        return
-    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
-
+def _rules(content: bytes) -> Iterator[Pattern]:
+    count = 0
     for number, line in _lines(content):
         try:
-            regex, leaves_out = GitIgnoreSpecPattern.pattern_to_regex(_BELOW.sub("/**/*/", line))
+            pattern = parse_pattern(line)
         except ValueError as error:
-            raise _bad(number, f"{line[:80]} is not a pattern") from error
-        if regex is not None and leaves_out is not None:
-            yield _Rule(pattern=re.compile(_exact(regex), re.DOTALL), leaves_out=leaves_out)
-
-
-def _exact(regex: str) -> str:
-    """The translated rule, for one name and not for what lies below it."""
-    at_end = regex.replace("(?P<ps_d>/)", r"/\Z").replace("|$)", r"|\Z)")
-    inside = f"{at_end}." if at_end.endswith("/") else at_end  # a/** is everything in a, not a itself
-    return re.sub(r"(?<!\\)\[(?!\^/\])", "(?!/)[", inside)  # a class of the user's never stands for the slash
+            raise _bad(number, f"{line[:80]} {error}") from error
+        if pattern is not None:
+            count += 1
+            yield pattern
+        if count > _MOST_RULES:
+            raise _bad(number, f"more than {_MOST_RULES} patterns")
 
 
 def _lines(content: bytes) -> Iterator[tuple[int, str]]:
@@ -82,16 +74,9 @@ def _lines(content: bytes) -> Iterator[tuple[int, str]]:
     if len(lines) > _MOST_LINES:
         raise _bad(_MOST_LINES + 1, f"more than {_MOST_LINES} lines")
     for number, line in enumerate(lines, start=1):
-        pattern = line.removesuffix(b"\r").decode(errors="surrogateescape")
-        if "\0" in pattern:
+        if b"\0" in line:
             raise _bad(number, "not a text")
-        if ".." in pattern.removeprefix("!").split("/"):
-            raise _bad(number, f"{pattern[:80]} leads out of the source")
-        if pattern.strip() and not pattern.startswith("#") and _NO_PATTERN.search(pattern):
-            raise _bad(number, f"{pattern[:80]} is not a pattern")
-        if any(set(characters) & set("[/") for characters in _CLASS.findall(pattern)):
-            raise _bad(number, f"{pattern[:80]} has [ or / in a class of characters")
-        yield number, pattern
+        yield number, line.removesuffix(b"\r").decode(errors="surrogateescape")
 
 
 def _bad(number: int, what: str) -> InvalidConfiguration:

@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
-from urllib.parse import urlsplit
 
-from s2ictl.addresses import shown
+from s2ictl.addresses import shown, split
 from s2ictl.archives import CHUNK
 from s2ictl.errors import (
     FetchSourceFailed,
@@ -200,8 +199,8 @@ def _from_server(part: Part, lacking: Sequence[Pointer], store: Store) -> None:
 
 def _check_way(href: str, asked: str, surroundings: Surroundings) -> None:
     check_href(href, asked)
-    host = urlsplit(href).hostname or ""
-    strange = surroundings.options.public_only and host != urlsplit(asked).hostname
+    host = split(href).hostname or ""
+    strange = surroundings.options.public_only and host != split(asked).hostname
     if strange and is_behind_walls(host, surroundings.resolve):
         raise Refused(f"{shown(asked)} sends us for a large file to {shown(href)[:200]}", detail="it is private")
 
@@ -245,7 +244,7 @@ def _refuse_status(response: Response, asked: str) -> None:
 
 
 def _download(wanted: Pointer, action: Action, transport: Transport, store: Store, seconds: float) -> None:
-    host = urlsplit(action.href).netloc.rpartition("@")[2]
+    host = split(action.href).netloc.rpartition("@")[2]
 
     def arrive(file: BinaryIO) -> None:
         answer = transport.download(action.href, file, headers=action.headers, limit=wanted.size, seconds=seconds)

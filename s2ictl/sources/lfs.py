@@ -9,11 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import msgspec
 
-from s2ictl.addresses import is_loopback, origin_of, shown
+from s2ictl.addresses import is_loopback, origin_of, shown, split
 from s2ictl.errors import FetchSourceFailed, Refused
 
 LARGEST_POINTER = 1024
@@ -22,6 +21,7 @@ MEDIA_TYPE = "application/vnd.git-lfs+json"
 _POINTER = re.compile(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,18})\n?"
 )
+_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\xa0-\xff]*")
 _FOREIGN_HEADERS = frozenset({"host", "range", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 
 
@@ -76,10 +76,9 @@ def pointer(path: str, content: bytes) -> Pointer | None:
 
 def endpoint(location: str, configured: str) -> str:
     """Where the large files of a repository are asked for; its own .lfsconfig may name another place on its host."""
-    parts = urlsplit(location)
     if configured:
         return _on_same_host(location, configured.rstrip("/"))
-    if parts.scheme not in ("https", "http"):
+    if split(location).scheme not in ("https", "http"):
         raise FetchSourceFailed(
             f"the large files of {location} cannot be asked for: that takes https",
             detail="they come from the repository's own host, over https alone",
@@ -90,11 +89,10 @@ def endpoint(location: str, configured: str) -> str:
 
 
 def _on_same_host(location: str, configured: str) -> str:
-    there = urlsplit(configured)
-    ours = location if "://" in location else f"ssh://{location.partition(':')[0]}"
-    over_ssh = urlsplit(ours).scheme == "ssh" and (there.scheme, there.port) == ("https", None)
-    same = there.hostname == urlsplit(ours).hostname if over_ssh else origin_of(configured) == origin_of(location)
-    if not same or there.query or there.fragment:
+    there = split(configured)
+    ours = split(location if "://" in location else f"ssh://{location.partition(':')[0]}")
+    wanted = ("https", ours.hostname, 443) if ours.scheme == "ssh" else origin_of(location)
+    if origin_of(configured) != wanted or there.query or there.fragment:
         raise Refused(
             f".lfsconfig of {location} names another host: {shown(configured)[:200]}",
             detail="what the source itself says is not believed about hosts",
@@ -130,7 +128,10 @@ def _action(pointer: Pointer, said: _Object | None, where: str) -> Action:
     if download is None:
         why = f"{said.error.code} {said.error.message[:200]}" if said and said.error else ""
         raise missing(pointer, where, why)
-    headers = {name: value for name, value in (download.header or {}).items() if name.lower() not in _FOREIGN_HEADERS}
+    given = download.header or {}
+    if not all(_HEADER.fullmatch(f"{name}: {value}") for name, value in given.items()):
+        raise FetchSourceFailed(f"{where[:100]} sends along what is no header", detail=f"for {pointer.path[:100]}")
+    headers = {name: value for name, value in given.items() if name.lower() not in _FOREIGN_HEADERS}
     return Action(href=download.href, headers=headers)
 
 
@@ -145,11 +146,11 @@ def missing(pointer: Pointer, where: str, why: str = "") -> FetchSourceFailed:
 
 def check_href(href: str, asked: str) -> None:
     """Whether an object may be had from there: on any host, but not with less safety."""
-    there, here = urlsplit(href), urlsplit(asked)
+    there, here = split(href), split(asked)
     host = there.hostname or ""
     same = origin_of(href) == origin_of(asked)
     plain = there.scheme == "http" and (same or (is_loopback(host) and is_loopback(here.hostname or "")))
-    if not host or not (there.scheme == "https" or plain):
+    if not host or origin_of(href)[2] < 1 or not (there.scheme == "https" or plain):
         raise Refused(
             f"{shown(asked)} sends us for a large file to {shown(href)[:200]}", detail="only https is followed"
         )

@@ -261,6 +261,8 @@ def _parse_file(scheme: str, rest: str) -> Source:
     host, _, path = rest.partition("/")
     decoded = unquote(f"/{path}")
     refuse_control_characters("the path of the source", decoded)
+    if not path and not host:
+        raise InvalidUsage(f"{scheme}:// names no path", hint="a file has three slashes: file:///PATH")
     if host not in ("", "localhost"):
         raise InvalidUsage(
             f"{scheme}://{rest[:200]} names another machine", hint="a file has three slashes: file:///PATH"

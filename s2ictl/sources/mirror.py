@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from s2ictl.errors import FetchSourceFailed, FetchSourceUnauthorized, Unreachable
-from s2ictl.events import Notice
+from s2ictl.events import Moving, Notice
 from s2ictl.models import Login, Source
 from s2ictl.sources.access import Access, access
 from s2ictl.sources.credentials import logins
-from s2ictl.sources.notices import Moving
 from s2ictl.sources.options import Surroundings
 from s2ictl.sources.places import Mirror, mirror, neutral, sweep, tidy
 from s2ictl.sources.program import Git, Patience, variables
@@ -93,8 +92,8 @@ def _bring(source: Source, way: Access, surroundings: Surroundings) -> Snapshot:
 
 
 def _refs(source: Source, git: Git, surroundings: Surroundings) -> Refs:
-    """What the server has; a full commit needs nobody's word for what it is."""
-    if is_full(source.ref.lower()):
+    """What the server has; a full commit needs nobody's word for what it is, but perhaps for whose it is."""
+    if is_full(source.ref.lower()) and not surroundings.options.let_in:
         return Refs(ids={}, head="")
     return advertised(_retried(lambda: git.answer("ls-remote", "--symref", "--", source.location), surroundings))
 

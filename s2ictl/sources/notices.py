@@ -1,31 +1,15 @@
-"""What the user should know of a tree before it is built and while it comes, and that stops nothing."""
+"""What the user should know of a tree before it is built, and that stops nothing."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from posixpath import dirname, normpath
 
-from s2ictl.events import Emit, Notice, Progress
+from s2ictl.archives import called
+from s2ictl.events import Emit, Notice
 from s2ictl.models import Member
 
 _NAMED = 5
-_APART = 0.25
-
-
-class Moving:
-    """Says how much of something has come, a few times a second and only when that is more than before."""
-
-    def __init__(self, subject: str, emit: Emit) -> None:
-        self._subject = subject
-        self._emit = emit
-        self._said = 0
-        self._at = time.monotonic()
-
-    def tell(self, done: int) -> None:
-        if done > self._said and time.monotonic() - self._at >= _APART:
-            self._emit(Progress(subject=self._subject, done=done))
-            self._said, self._at = done, time.monotonic()
 
 
 def tell_about(members: Iterable[Member], emit: Emit) -> None:
@@ -33,7 +17,7 @@ def tell_about(members: Iterable[Member], emit: Emit) -> None:
     leading_out, privileged = [], []
     for member in members:
         if member.kind == "link" and leads_out(member.path, member.target):
-            leading_out.append(f"{member.path} -> {member.target}")
+            leading_out.append(f"{called(member.path)} -> {member.target}")
         elif member.kind == "file" and member.mode & 0o6000:
             privileged.append(member.path)
     warn(emit, "kept as a link, but it leads out of the source", leading_out)
@@ -44,7 +28,7 @@ def warn(emit: Emit, what: str, paths: list[str]) -> None:
     """One warning for all of them, however many they are."""
     if paths:
         more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
-        emit(Notice(text=f"{what}: {', '.join(paths[:_NAMED])}{more}", level="warning"))
+        emit(Notice(text=f"{what}: {', '.join(map(called, paths[:_NAMED]))}{more}", level="warning"))
 
 
 def leads_out(path: str, target: str) -> bool:

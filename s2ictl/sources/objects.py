@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from s2ictl.archives import CHUNK, Limits, Reader
+from s2ictl.archives import CHUNK, Budget, Reader
 from s2ictl.errors import InvalidContextDirectory, LimitReached
 from s2ictl.sources.options import LARGEST_READ
 from s2ictl.sources.program import Git
@@ -31,22 +31,6 @@ class Object:
         return self.mode not in (LINK, MODULE)
 
 
-class Budget:
-    """How much of somebody else's source is taken, however many repositories it comes from."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self._count = self._total = 0
-
-    def spend(self, size: int) -> None:
-        """Take one more file of this size."""
-        self._count, self._total = self._count + 1, self._total + size
-        if self._count > self.limits.members:
-            raise LimitReached(f"the source has more than {self.limits.members} files")
-        if self._total > self.limits.size:
-            raise LimitReached(f"the files of the source have more than {self.limits.size} bytes")
-
-
 def root_of(git: Git, commit: str, context_dir: str) -> str:
     """The directory of the commit that stands for the whole."""
     answer = git.answer("cat-file", "--batch-check", given=os.fsencode(f"{commit}:{context_dir}\n")).decode()
@@ -62,7 +46,7 @@ def listed(git: Git, root: str, budget: Budget) -> Iterator[Object]:
     with git.stream("ls-tree", "-r", "-z", "--long", "--full-tree", root) as read:
         for line in _lines(read, budget.limits.name):
             entry = _object(line, git)
-            budget.spend(entry.size)
+            budget.spend(entry.path, entry.size)
             yield entry
 
 

@@ -20,8 +20,9 @@ class FetchOptions:
     """What the user may say of a fetch. A server that says nothing for `silence` seconds counts as unreachable.
 
     A key or a list of hosts that he names as a file counts before the content that a secret of the cluster holds;
-    authorities add up. `helpers` says that git's own
-    credential helpers may be asked, `public_only` that the source's own words lead to no address behind our walls.
+    authorities add up. `helpers` says that git's own credential helpers may be asked, `public_only` that the source's
+    own words lead to no address behind our walls, and `let_in` that even a commit which is here already is taken only
+    where its server lets us in now: who names it may be somebody else than who fetched it.
     """
 
     ssh_key: Path | None = None
@@ -33,6 +34,7 @@ class FetchOptions:
     allowed_signers: Path | None = None
     helpers: bool = False
     public_only: bool = False
+    let_in: bool = False
     attempts: int = 3
     silence: float = 35.0
     timeout: float = 900.0

@@ -108,6 +108,4 @@ def _what_there_is(refs: Refs) -> str:
     ]
     if not names:
         return "the repository is empty"
-    return f"there are {', '.join(names[:_NAMED])}" + (
-        f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    )
+    return f"it has {', '.join(names[:_NAMED])}" + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

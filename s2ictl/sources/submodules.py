@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from s2ictl.addresses import is_loopback
+from s2ictl.addresses import is_loopback, split
+from s2ictl.archives import Budget
 from s2ictl.errors import FetchSourceFailed, InvalidUsage, LimitReached, Refused, S2IError
 from s2ictl.events import Notice
 from s2ictl.models import Login, Source
 from s2ictl.sources.ignore import Excludes
 from s2ictl.sources.location import parse_source, refuse_control_characters
 from s2ictl.sources.mirror import Snapshot, bring
-from s2ictl.sources.objects import LINK, MODULE, Budget, Object, content, found, listed, root_of
+from s2ictl.sources.objects import LINK, MODULE, Object, content, found, listed, root_of
 from s2ictl.sources.options import Surroundings
 from s2ictl.sources.walls import is_behind_walls
 from s2ictl.sources.words import last_words
@@ -224,7 +224,7 @@ def address(declared: Declared, parent: Source) -> Source:
             raise InvalidUsage("it is no address")
         by_flag = _scheme(parent) == "http" and not is_loopback(host_of(parent))
         source = parse_source(location, allow_http=by_flag, cwd=Path("/"))
-    except (InvalidUsage, Refused) as error:
+    except (InvalidUsage, Refused, FetchSourceFailed) as error:
         raise _refused(declared, error.message) from error
     if source.kind != "git":
         raise _refused(declared, "it is a path, and only https and ssh are followed")
@@ -250,7 +250,7 @@ def joined(base: str, relative: str) -> str:
 
 def _split(location: str) -> tuple[str, str]:
     """Host and path of a repository elsewhere; no host for one that is here."""
-    parts = urlsplit(location)
+    parts = split(location)
     if parts.scheme in ("https", "http", "ssh"):
         return f"{parts.scheme}://{parts.netloc}", parts.path or "/"
     host, colon, path = location.partition(":")
@@ -260,18 +260,18 @@ def _split(location: str) -> tuple[str, str]:
 
 def _scheme(source: Source) -> str:
     root, _ = _split(source.location)
-    return urlsplit(root).scheme if "://" in root else "ssh" if root else ""
+    return split(root).scheme if "://" in root else "ssh" if root else ""
 
 
 def host_of(source: Source) -> str:
     """The host of a source without its port; "" for one that is here."""
     root, _ = _split(source.location)
-    return urlsplit(root if "://" in root else f"ssh://{root[:-1]}").hostname or ""
+    return split(root if "://" in root else f"ssh://{root[:-1]}").hostname or ""
 
 
 def is_same_host(source: Source, parent: Source) -> bool:
     """Whether both are on one server: one may be asked by https and the other by ssh, each at its usual port."""
-    ports = [urlsplit(one.location).port if "://" in one.location else None for one in (source, parent)]
+    ports = [split(one.location).port if "://" in one.location else None for one in (source, parent)]
     same = ports[0] == ports[1] if _scheme(source) == _scheme(parent) else ports == [None, None]
     return same and host_of(source) == host_of(parent) != ""
 
@@ -289,7 +289,7 @@ def _as_nobody(surroundings: Surroundings, source: Source, at: str) -> Surroundi
     """How a host is asked that only the source names."""
     text = f"the submodule {at} comes from another host, {host_of(source)}, which is asked without any login"
     surroundings.emit(Notice(text=text))
-    return replace(surroundings, find_login=nobody, options=replace(surroundings.options, helpers=False))
+    return replace(surroundings, find_login=nobody, options=replace(surroundings.options, helpers=False, let_in=True))
 
 
 def nobody(_: str) -> Login | None:

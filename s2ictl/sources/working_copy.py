@@ -83,7 +83,10 @@ def _theirs(repository: Path, location: str, surroundings: Surroundings) -> Git:
 def _layout(theirs: Git) -> _Layout:
     places = ("--git-path", "objects", "--git-path", "index", "--git-common-dir", "--show-object-format")
     answer = theirs.answer("rev-parse", "--path-format=absolute", *places).decode(errors="surrogateescape")
-    objects, index, common, object_format = answer.splitlines()
+    lines = answer.removesuffix("\n").split("\n")
+    if len(lines) != 4:
+        raise FetchSourceFailed("the path of the repository has a line end in it", hint="--copy takes the files alone")
+    objects, index, common, object_format = lines
     return _Layout(objects=objects, index=index, common=common, object_format=object_format)
 
 

@@ -7,17 +7,15 @@ look is imported when it is chosen, and rich, whose home is `terminal`, with the
 """
 
 from s2ictl.ui.answers import Answer, Output, print_answer, table
-from s2ictl.ui.failures import error_json, error_text, print_error
-from s2ictl.ui.looks import Appearance, Look, showing
+from s2ictl.ui.failures import print_error
+from s2ictl.ui.looks import Appearance, Looks, showing
 from s2ictl.ui.text import printable, seconds, size
 
 __all__ = [
     "Answer",
     "Appearance",
-    "Look",
+    "Looks",
     "Output",
-    "error_json",
-    "error_text",
     "print_answer",
     "print_error",
     "printable",

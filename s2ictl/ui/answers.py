@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from s2ictl.ui.text import printable
+
+_NO_TEXT = re.compile("[\ud800-\udfff]")
 
 Output = Literal["text", "json", "yaml", "name"]
 
@@ -31,7 +35,8 @@ def print_answer(answer: Answer, output: Output, stdout: TextIO) -> None:
 def _json(answer: Answer) -> str:
     import msgspec
 
-    return msgspec.json.format(msgspec.json.encode(answer.data), indent=2).decode()
+    # Not msgspec's JSON: a name of a file may hold bytes that are no text, and letters that a terminal obeys.
+    return json.dumps(msgspec.to_builtins(answer.data), indent=2)
 
 
 def _yaml(answer: Answer) -> str:
@@ -39,7 +44,19 @@ def _yaml(answer: Answer) -> str:
 
     from s2ictl import documents
 
-    return documents.dump(msgspec.to_builtins(answer.data)).rstrip("\n")
+    return documents.dump(_whole(msgspec.to_builtins(answer.data))).rstrip("\n")
+
+
+def _whole(value: Any) -> Any:
+    """The value with a mark in the place of each byte that is no text, for which YAML has no word."""
+    match value:
+        case str():
+            return _NO_TEXT.sub("\N{REPLACEMENT CHARACTER}", value)
+        case dict():
+            return {key: _whole(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [_whole(inner) for inner in value]
+    return value
 
 
 _RENDER: Mapping[Output, Callable[[Answer], str]] = {

@@ -10,6 +10,8 @@ from typing import Literal, Protocol, TextIO
 from s2ictl.events import Emit, Event
 from s2ictl.ui.forges import forge_of
 
+Looks = Literal["auto", "live", "plain", "json"]
+
 
 class Look(Protocol):
     """One way to show events as they come."""
@@ -26,7 +28,7 @@ class Quiet:
 class Appearance:
     """How stderr shall look, as the flags say it."""
 
-    progress: Literal["auto", "live", "plain", "json"] = "auto"
+    progress: Looks = "auto"
     quiet: bool = False
     verbose: int = 0
     color: bool = True

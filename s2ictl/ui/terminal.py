@@ -29,16 +29,22 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marks:
-    """The signs that a terminal's encoding has."""
+    """The signs that a reader's encoding has."""
 
     good: str
     bad: str
     cut: str
     turning: str
+    bar: str
+    tick: str
 
 
-UNICODE = Marks(good="✓", bad="✗", cut="…", turning="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏")
-ASCII = Marks(good="+", bad="x", cut="~", turning="|/-\\")
+UNICODE = Marks(good="✓", bad="✗", cut="…", turning="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", bar="▇", tick="▏")
+ASCII = Marks(good="+", bad="x", cut="~", turning="|/-\\", bar="#", tick="|")
+
+
+def marks_of(stream: TextIO) -> Marks:
+    return UNICODE if "utf" in (stream.encoding or "utf-8").lower() else ASCII
 
 
 class Terminal:
@@ -48,7 +54,7 @@ class Terminal:
         self._stream = stream
         self._environ = environ
         self._color = color
-        self.marks: Marks = UNICODE if "utf" in (stream.encoding or "utf-8").lower() else ASCII
+        self.marks = marks_of(stream)
 
     def width(self) -> int:
         """Asked each time: a window is resized while a step runs."""

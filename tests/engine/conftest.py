@@ -1,4 +1,8 @@
-"""The engine of the testbed, for every test that makes containers in it."""
+"""The engine of the testbed, for every test that makes containers in it.
+
+Where tests run side by side, each worker has an engine of its own: what one kills on purpose the other would sweep, and
+the names of images are the same in many files.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,18 @@ from s2ictl.leases import this_host
 from tests import testbed
 from tests.engine import tiny
 from tests.engine.kitchen import OWNER, Kitchen
+from tests.engine.ownengine import own_engine
 from tests.engine.world import Real
+
+
+@pytest.fixture(scope="session")
+def engine_facts(engine_facts: testbed.Engine, worker_id: str) -> Iterator[testbed.Engine]:
+    """The common engine for the first worker, or for all when there is but one; an engine of its own for any other."""
+    if worker_id in ("master", "gw0"):
+        yield engine_facts
+        return
+    with own_engine() as own:
+        yield testbed.Engine(docker_host=own.docker_host, own=True)
 
 
 @pytest.fixture(scope="module")

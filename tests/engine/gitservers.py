@@ -14,7 +14,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+from tests.fakes.loopback import served
 from tests.testbed import certificates
 
 LOOPBACK = "127.0.0.1"
@@ -110,8 +110,8 @@ def web(
 
     class Handler(_Backend):
         def handle_request(self) -> None:
-            served.seen.append((self.command, self.path))
-            served.logins.append(self.headers.get("Authorization", ""))
+            site.seen.append((self.command, self.path))
+            site.logins.append(self.headers.get("Authorization", ""))
             if instead(self):
                 return
             if expected and self.headers.get("Authorization") != expected:
@@ -124,15 +124,9 @@ def web(
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(pair.certificate, pair.key)
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    served = Web(url=f"{'https' if pair else 'http'}://{LOOPBACK}:{server.server_port}")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield served
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    site = Web(url=f"{'https' if pair else 'http'}://{LOOPBACK}:{server.server_port}")
+    with served(server):
+        yield site
 
 
 class _Server(ThreadingHTTPServer):

@@ -17,10 +17,11 @@ import pytest
 
 from s2ictl.build import Workshop, build
 from s2ictl.engines.docker import Docker
-from s2ictl.events import Event, Line, Notice
+from s2ictl.events import Event, Line
 from s2ictl.models import BuildRequest, Image, ImageFacts, Reference
 from s2ictl.sources import FetchOptions, fetch, parse_source
 from tests.engine import tiny
+from tests.logs import texts
 
 OWNER = "whole-story"
 APP = "whole-story/app:1"
@@ -51,7 +52,7 @@ class Made:
 
     @property
     def notices(self) -> list[str]:
-        return [event.text for event in self.events if isinstance(event, Notice)]
+        return texts(self.events)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,13 +156,7 @@ class Kitchen:
 
     def says(self, image: str) -> str:
         """What the image prints when it is run."""
-        container = self.api.create_container_from_config({"Image": image})["Id"]
-        try:
-            self.api.start(container)
-            self.api.wait(container)
-            return str(self.api.logs(container).decode())
-        finally:
-            self.api.remove_container(container, force=True)
+        return tiny.output_of(self.api, image)
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

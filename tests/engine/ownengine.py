@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from tests.parts import available
 from tests.testbed import engine, mounts, network
 from tests.testbed.processes import eventually
 
-SLOT = 8
+SLOTS = (8, 7, 6, 5)  # one for each that may be up at once; nobody else has them unless told so by his environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,23 +81,39 @@ class OwnEngine:
 @contextmanager
 def own_engine(*, size: str = "") -> Iterator[OwnEngine]:
     """An engine while the context lasts; with a `size` its data lies on a disk of that size."""
-    directory = Path(tempfile.mkdtemp(prefix="s2iown-", dir="/var/tmp"))
-    bed = replace(
-        testbed.Bed.of(os.environ, say=lambda _: None),
-        directory=directory,
-        slot=SLOT,
-        docker_host="unix:///nonexistent",
-    )
-    try:
-        with bed.locked("engine"), available(), _disk(bed.make("engine") / "data", size):
-            try:
-                facts = engine.up(bed)
-                yield OwnEngine(bed=bed, docker_host=facts.docker_host)
-            finally:
-                engine.down(bed)
-    finally:
-        assert not mounts.below(directory)
-        shutil.rmtree(directory)
+    with _slot() as slot:
+        directory = Path(tempfile.mkdtemp(prefix="s2iown-", dir="/var/tmp"))
+        common = testbed.Bed.of(os.environ, say=lambda _: None)
+        bed = replace(common, directory=directory, slot=slot, docker_host="unix:///nonexistent")
+        try:
+            with bed.locked("engine"), available(), _disk(bed.make("engine") / "data", size):
+                try:
+                    facts = engine.up(bed)
+                    yield OwnEngine(bed=bed, docker_host=facts.docker_host)
+                finally:
+                    engine.down(bed)
+        finally:
+            assert not mounts.below(directory)
+            shutil.rmtree(directory)
+
+
+@contextmanager
+def _slot() -> Iterator[int]:
+    """A slot that nobody has; the kernel gives it back when this process dies, however it dies."""
+    with ExitStack() as held:
+        while (slot := next(filter(partial(_taken, held), SLOTS), None)) is None:
+            time.sleep(0.5)
+        yield slot
+
+
+def _taken(held: ExitStack, slot: int) -> bool:
+    with ExitStack() as opened:
+        lock = opened.enter_context(socket.socket(socket.AF_UNIX))
+        with suppress(OSError):
+            lock.bind(f"\0s2ictl-own-engine-{slot}")  # a name that is no file, so that none is left
+            held.push(opened.pop_all())
+            return True
+    return False
 
 
 @contextmanager

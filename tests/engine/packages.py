@@ -6,13 +6,14 @@ import base64
 import platform
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
+
+from tests.fakes.loopback import served
 
 USER, CANARY = "somebody", "canary-5d1c0e"
 _LOGIN = "Basic " + base64.b64encode(f"{USER}:{CANARY}".encode()).decode()
@@ -46,19 +47,13 @@ def serving(wheels: Path, host: str) -> Iterator[Index]:
     """Serve a directory of wheels at an address of this machine that containers reach."""
     server = _Server((host, 0), _Handler)
     server.wheels, server.fetched = wheels, []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        place = f"{host}:{server.server_port}"
+    place = f"{host}:{server.server_port}"
+    with served(server):
         yield Index(
             open=f"http://{place}/open/simple",
             closed=f"http://{USER}:{CANARY}@{place}/closed/simple",
             fetched=server.fetched,
         )
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 class _Server(ThreadingHTTPServer):

@@ -63,22 +63,7 @@ class Desk:
         return [container["Id"] for container in self.api.containers(all=True, filters={"ancestor": BUILDER})]
 
     def output_of(self, image: str) -> str:
-        container = self.api.create_container_from_config({"Image": image})["Id"]
-        try:
-            self.api.start(container)
-            self.api.wait(container)
-            return str(self.api.logs(container).decode())
-        finally:
-            self.api.remove_container(container, force=True)
-
-
-@pytest.fixture(scope="module")
-def api(engine_facts: testbed.Engine) -> Iterator[Any]:
-    import docker
-
-    client = docker.APIClient(base_url=engine_facts.docker_host, version="auto")
-    yield client
-    client.close()
+        return tiny.output_of(self.api, image)
 
 
 @pytest.fixture

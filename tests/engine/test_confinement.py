@@ -11,6 +11,7 @@ import pytest
 
 from s2ictl import oci
 from s2ictl.engines.docker import Docker
+from s2ictl.engines.images import STALL
 from s2ictl.errors import (
     AssembleFailed,
     InvalidUsage,
@@ -24,7 +25,7 @@ from s2ictl.events import Event, Line
 from s2ictl.leases import this_host
 from s2ictl.models import Confinement, Volume
 from tests.engine import tiny
-from tests.engine.world import Real, built, text_of
+from tests.engine.world import Real, built
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import NAME, ask, assembly
 from tests.fakes.images import small_image
@@ -113,48 +114,6 @@ def images(world: Real, identity: str) -> int:
     return sum(image["Id"] == identity for image in world.api.images(all=True))
 
 
-# ------------------------------------------------------------------------------------------------------- lost answers
-
-
-class Deaf:
-    """A connection on which the answer to one request is lost after the engine has done what it asked for."""
-
-    def __init__(self, api: Any, request: str) -> None:
-        self._api = api
-        self._request = request
-        self._heard: list[str] = []
-        self.timeout = api.timeout
-
-    def __getattr__(self, name: str) -> Any:
-        act = getattr(self._api, name)
-        if name != self._request or self._heard:
-            return act
-
-        def lose(*arguments: Any, **named: Any) -> Any:
-            self._heard.append(name)
-            act(*arguments, **named)
-            raise ConnectionResetError("reset by peer")
-
-        return lose
-
-
-@pytest.mark.parametrize("request_", ["commit", "tag"])
-def test_an_image_whose_answer_was_lost_is_found_again_and_made_once(world: Real, request_: str) -> None:
-    base = world.builder(Script(text="echo once >>/opt/app/times"))
-    deaf = Docker(Deaf(world.api, request_), host=this_host())
-    image = deaf.assemble(assembly(base), lambda _: None).id
-    assert text_of(world, image, "/opt/app/times") == "once\n"
-    assert world.api.images(name="s2ictl/unfinished") == []
-    assert world.api.images(filters={"dangling": True, "since": base.id}) == []
-
-
-@pytest.mark.parametrize("request_", ["create_container_from_config", "start"])
-def test_a_container_whose_answer_was_lost_is_removed(world: Real, request_: str) -> None:
-    deaf = Docker(Deaf(world.api, request_), host=this_host())
-    with pytest.raises(Unreachable):
-        deaf.assemble(assembly(world.builder(Script(text="sleep 60"))), lambda _: None)
-
-
 # -------------------------------------------------------------------------------------------------------------- pulls
 
 
@@ -169,17 +128,55 @@ def shelf(world: Real) -> Iterator[FakeRegistry]:
         yield registry
 
 
-@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 429, "times": 3},
+        {"status": 500, "times": 3},
+        {"status": 503, "times": 3},
+        {"action": "reset", "times": 2},
+    ],
+    ids=str,
+)
 def test_a_pull_is_tried_again_while_what_it_meets_is_likely_to_pass(
-    world: Real, shelf: FakeRegistry, status: int
+    world: Real, shelf: FakeRegistry, fault: dict[str, Any]
 ) -> None:
-    shelf.faults.append(Fault(method="GET", path="/v2/engine/pulled/manifests/.*", status=status, times=3))
-    shelf.faults.append(Fault(method="HEAD", path="/v2/engine/pulled/manifests/.*", status=status, times=3))
+    for method in ("GET", "HEAD"):
+        shelf.faults.append(Fault(method=method, path="/v2/engine/pulled/manifests/.*", **fault))
     waits: list[float] = []
     engine = Docker(world.api, host=this_host(), sleep=waits.append)
     facts = engine.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
     assert facts is not None
     assert 1 <= len(waits) <= 4
+
+
+class Hasty:
+    """A connection whose patience with a registry lasts no longer than a moment."""
+
+    def __init__(self, api: Any) -> None:
+        self._api = api
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._api, name)
+
+    def request(self, *words: str, timeout: tuple[float, float], **more: Any) -> Any:
+        silence = 0.2 if timeout[1] == STALL else timeout[1]
+        return self._api.request(*words, timeout=(timeout[0], silence), **more)
+
+
+def test_a_registry_that_falls_silent_is_asked_again_and_then_given_up(world: Real, shelf: FakeRegistry) -> None:
+    shelf.faults.append(Fault(method="HEAD", path="/v2/engine/pulled/manifests/.*", action="stall", times=99))
+    waits: list[float] = []
+    engine = Docker(Hasty(world.api), host=this_host(), sleep=waits.append)
+    with pytest.raises(Unreachable, match="could not pull"):
+        engine.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
+    assert len(waits) == 4
+
+
+def test_a_layer_that_is_cut_short_is_fetched_anew(world: Real, shelf: FakeRegistry) -> None:
+    shelf.faults.append(Fault(method="GET", path="/v2/engine/pulled/blobs/.*", action="truncate"))
+    facts = world.engine.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
+    assert facts is not None
 
 
 @pytest.mark.parametrize(("status", "outcome"), [(401, PullUnauthorized), (403, PullUnauthorized), (500, S2IError)])

@@ -123,6 +123,14 @@ def test_a_place_in_the_builder_goes_before_the_source(kitchen: Kitchen) -> None
     assert kitchen.says(APP) == "other\n"
 
 
+def test_only_what_a_build_runs_is_taken_out_of_the_source(kitchen: Kitchen) -> None:
+    names = ("save-artifacts", "usage", "assemble-runtime", "other")
+    builder = kitchen.builder("cd /tmp && find scripts src -type f")
+    made = kitchen.build(builder, {f".s2i/bin/{name}": "true" for name in names})
+    left = [f"src/.s2i/bin/{name}" for name in ("assemble-runtime", "other", "usage")]
+    assert sorted(made.lines) == ["scripts/save-artifacts", *left]
+
+
 def test_a_script_of_the_source_may_be_a_link_in_it(kitchen: Kitchen) -> None:
     builder = kitchen.builder("exit 9")
     place = kitchen.source({"ops/s2i/bin/start": "echo linked"})
@@ -238,6 +246,19 @@ def test_noise_and_failure_of_save_artifacts_are_harmless(script: str, saved: li
     builder = kitchen.image({**GIVING, "save-artifacts": script})
     kitchen.build(builder)
     assert [line for line in kitchen.build(builder, incremental=True).lines if "cache" in line] == saved
+
+
+def test_what_assemble_moves_away_is_there_again_in_every_build_after(kitchen: Kitchen) -> None:
+    moving = {
+        "assemble": "mv /tmp/artifacts/deps deps; mv /tmp/src/* .; mkdir -p deps; echo built >>deps/log; cat deps/log",
+        "run": "true",
+        "save-artifacts": "cd /opt/app && tar cf - deps; cd -",
+    }
+    builder = kitchen.image(moving)
+    kitchen.build(builder)
+    kitchen.build(builder, incremental=True)
+    assert kitchen.build(builder, incremental=True).lines[-3:] == ["built", "built", "built"]
+    assert set(kitchen.files(APP)) == {"opt/app/deps/log", "opt/app/hello.txt"}
 
 
 def test_an_edited_save_artifacts_acts_at_once(kitchen: Kitchen) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from s2ictl.errors import AssembleFailed, InvalidUsage, PullBuilderImageFailed, Refused
+from s2ictl.errors import AssembleFailed, CommitContainerFailed, InvalidUsage, PullBuilderImageFailed, Refused
 from s2ictl.models import BuildSecret, Confinement, Injection, Reference, RuntimeArtifact, Secret, UidRange, Volume
 from s2ictl.sources import parse_source
 from tests import testbed
@@ -110,6 +110,37 @@ def test_a_volume_over_the_source_is_refused_and_not_found_out_later(kitchen: Ki
     volume = Volume(source="whole-story-cache", target="/tmp/src")
     with pytest.raises(InvalidUsage, match="lies over /tmp/src"):
         kitchen.build(kitchen.builder(), confinement=Confinement(volumes=(volume,)))
+
+
+@pytest.fixture
+def mine(kitchen: Kitchen) -> Volume:
+    """A directory of the user's, in which everybody may write."""
+    (kitchen.directory / "m2").mkdir()
+    (kitchen.directory / "m2").chmod(0o777)
+    (kitchen.directory / "m2" / "precious").write_text("")
+    return Volume(source=f"{kitchen.directory}/m2", target="/tmp/artifacts/m2")
+
+
+def test_a_volume_in_what_is_cleared_away_keeps_its_files(kitchen: Kitchen, mine: Volume) -> None:
+    made = kitchen.build(kitchen.builder("touch /tmp/artifacts/m2/new"), confinement=Confinement(volumes=(mine,)))
+    assert sorted(path.name for path in Path(mine.source).iterdir()) == ["new", "precious"]
+    assert "/tmp/artifacts stays in the image, since the volume /tmp/artifacts/m2 lies in it" in made.notices
+    assert kitchen.files(APP) == {}
+
+
+def test_a_volume_that_comes_there_by_a_link_of_the_builder_keeps_its_files(kitchen: Kitchen, mine: Volume) -> None:
+    kitchen.build(kitchen.builder("[ -e /temporary ] || ln -s /tmp /temporary", user="root"))
+    hidden = Confinement(volumes=(replace(mine, target="/temporary/src/m2"),))
+    with pytest.raises(CommitContainerFailed, match="could not be removed again, and nothing was committed"):
+        kitchen.build(APP, names=(Reference.parse("whole-story/app:2"),), confinement=hidden)
+    assert [path.name for path in Path(mine.source).iterdir()] == ["precious"]
+
+
+def test_directories_that_nobody_may_write_to_are_cleared_away(kitchen: Kitchen) -> None:
+    place = kitchen.source({"pkg/mod/a.go": ""})
+    (place / "pkg" / "mod").chmod(0o555)
+    kitchen.build_from(place, kitchen.builder("mkdir -p /tmp/src/b/c; touch /tmp/src/b/c/d; chmod -R a-w /tmp/src"))
+    assert kitchen.files(APP) == {}
 
 
 def test_variables_are_not_in_the_image_twice(kitchen: Kitchen) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from docker import errors
 
-from s2ictl.engines.docker import Docker, open_docker
+from s2ictl.engines.docker import open_docker
 from s2ictl.errors import AssembleFailed, PullBuilderImageFailed, PushUnauthorized, Unreachable, WrongPlatform
 from s2ictl.events import Event, Line, Notice, Progress
 from s2ictl.leases import name_for, this_host
@@ -149,27 +149,6 @@ def test_an_interruption_at_the_first_line_leaves_no_container(world: Real) -> N
 
     with pytest.raises(KeyboardInterrupt):
         world.engine.assemble(assembly(world.builder(Script(text="echo x; sleep 60"))), interrupt)
-
-
-def test_a_lost_answer_to_the_creation_leaves_no_container(world: Real, docker: Docker, api: Any) -> None:
-    base = world.builder(Script(text="true"))
-    deaf = Docker(Deaf(api), host=this_host())
-    with pytest.raises(Unreachable):
-        deaf.assemble(assembly(base), lambda _: None)
-
-
-class Deaf:
-    """A connection on which the answer to a creation is lost after the engine has done it."""
-
-    def __init__(self, api: Any) -> None:
-        self._api = api
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._api, name)
-
-    def create_container_from_config(self, *arguments: Any, **named: Any) -> None:
-        self._api.create_container_from_config(*arguments, **named)
-        raise ConnectionResetError("reset by peer")
 
 
 def test_what_the_dead_left_is_swept_and_nothing_else(world: Real, engine_facts: testbed.Engine) -> None:

@@ -16,7 +16,7 @@ import docker.errors
 import pytest
 
 from s2ictl import dockerfiles
-from s2ictl.archives import Entry, tar_stream
+from s2ictl.archives import Entry, directory_entry, file_entry, tar_stream
 from s2ictl.engines.docker import Docker, open_docker
 from s2ictl.events import Event
 from s2ictl.leases import this_host
@@ -66,28 +66,20 @@ HOSTILE = "na me[1]*?$HOME\"'.txt"
 def source(*, own: Mapping[str, bytes]) -> Iterator[Entry]:
     """An upload as a build makes it: the source's own scripts, and the source."""
     yield from scripts(own)
-    yield _directory("tmp/src")
-    yield _directory("tmp/src/empty")
-    yield _directory("tmp/src/sub")
-    yield _file("tmp/src/sub/data", b"\0\xff", 0o644)
-    yield _file("tmp/src/tool", b"#!/bin/sh\n", 0o755)
-    yield _file(f"tmp/src/{HOSTILE}", b"odd\n", 0o600)
-    yield _file("tmp/src/.dockerignore", b"**\n", 0o644)
+    yield directory_entry("tmp/src")
+    yield directory_entry("tmp/src/empty")
+    yield directory_entry("tmp/src/sub")
+    yield file_entry("tmp/src/sub/data", b"\0\xff", mode=0o644)
+    yield file_entry("tmp/src/tool", b"#!/bin/sh\n", mode=0o755)
+    yield file_entry(f"tmp/src/{HOSTILE}", b"odd\n", mode=0o600)
+    yield file_entry("tmp/src/.dockerignore", b"**\n", mode=0o644)
     yield Member(path="tmp/src/link", kind="link", mode=0o777, target="../../etc/passwd"), lambda _: b""
 
 
 def scripts(own: Mapping[str, bytes]) -> Iterator[Entry]:
-    yield _directory("tmp/scripts")
+    yield directory_entry("tmp/scripts")
     for name, content in own.items():
-        yield _file(f"tmp/scripts/{name}", content, 0o755)
-
-
-def _directory(path: str) -> Entry:
-    return Member(path=path, kind="directory", mode=0o755), lambda _: b""
-
-
-def _file(path: str, content: bytes, mode: int) -> Entry:
-    return Member(path=path, kind="file", mode=mode, size=len(content)), io.BytesIO(content).read
+        yield file_entry(f"tmp/scripts/{name}", content, mode=0o755)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,13 +179,6 @@ class Bench:
 def _seen(tar: tarfile.TarFile, member: tarfile.TarInfo) -> tuple[object, ...]:
     file = tar.extractfile(member) if member.isreg() else None
     return (member.type, oct(member.mode), member.uid, member.gid, member.linkname, file.read() if file else b"")
-
-
-@pytest.fixture(scope="module")
-def api(engine_facts: testbed.Engine) -> Iterator[Any]:
-    client = docker.APIClient(base_url=engine_facts.docker_host, version="auto")
-    yield client
-    client.close()
 
 
 def forget(bench: Bench) -> None:

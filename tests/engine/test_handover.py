@@ -178,5 +178,5 @@ def test_nothing_is_committed_when_what_was_handed_over_cannot_be_removed(world:
     held = Confinement(volumes=(Volume(source="contract-stuck", target="/tmp/artifacts"),))
     with pytest.raises(CommitContainerFailed, match="nothing was committed") as failure:
         built(world, "true", confinement=held)
-    assert failure.value.detail == "still there: /tmp/artifacts"
+    assert failure.value.detail == "still there: /tmp/src, /tmp/artifacts"
     assert ask(world, NAME) is None

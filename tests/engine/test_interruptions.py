@@ -1,7 +1,8 @@
 """Builds that are cut off at any moment and in any way, and what remains of them: nothing.
 
-A build goes through all its steps here (fetched over http, detected scripts, assembled, pushed), and is ended at a
-moment drawn from a fixed seed. `make test` does twenty of them, `make soak` two hundred.
+A build goes through all its steps here (fetched over http, detected scripts, assembled, pushed; incremental, with
+secrets and injected files, onto a runtime image), and is ended at a moment drawn from a fixed seed. `make test` does
+twenty of them, `make soak` two hundred.
 """
 
 from __future__ import annotations
@@ -26,10 +27,33 @@ from tests.engine import gitservers, tiny
 from tests.engine.ownengine import OwnEngine, own_engine
 
 ROOT = Path(s2ictl.__file__).parent.parent
-BUILDER = "interrupted/builder:1"
-LABELS = ("LABEL io.openshift.s2i.scripts-url=image:///usr/libexec/s2i", "USER user", "ENV PATH=/bin")
-ASSEMBLE = tiny.script("for i in 1 2 3 4 5 6 7 8; do echo part $i; sleep 0.1; done; mv /tmp/src/* /opt/app/")
-WAYS = ("INT", "TERM", "KILL", "pipe", "engine")
+BUILDER, RUNTIME = "interrupted/builder:1", "interrupted/runtime:1"
+USER = ("USER user", "ENV PATH=/bin", 'CMD ["true"]')
+LABELS = (*USER, "LABEL io.openshift.s2i.scripts-url=image:///usr/libexec/s2i")
+SCRIPTS = {
+    "assemble": "for i in 1 2 3 4 5 6 7 8; do echo part $i; sleep 0.1; done; mv /tmp/src/* /opt/app/",
+    "save-artifacts": "sleep 0.3; tar -cf - -C /opt/app big.txt",
+    "run": "true",
+}
+KINDS = {
+    "pushed": ("--push", "--build-env", "A=b"),
+    "incremental": ("--incremental", "--rm"),
+    "handed": ("--secret", "id=token,src=token.txt", "--inject", "keys:/etc/keys"),
+    "runtime": ("--runtime-image", RUNTIME, "--runtime-artifact", "/opt/app/big.txt:."),
+}
+EXPECTED = {  # before its first line has run, Python ends as signals end whoever knows nothing of them
+    "INT": {0, 130, -signal.SIGINT},
+    "TERM": {0, 143, -signal.SIGTERM},
+    "HUP": {0, 143, -signal.SIGHUP},
+    "INT INT": {0, 130, -signal.SIGINT},
+    "TERM INT": {0, 130, 143, -signal.SIGTERM},
+    "KILL": {0, -signal.SIGKILL},
+    "pipe": {0, 141},
+    "engine": {0, 8, 10},
+}
+WAYS = tuple(EXPECTED)
+# What nobody had the time to take away is the next build's to take away, by the name that it has.
+LEAVES_IT_TO_THE_NEXT = ("INT INT", "TERM INT", "KILL", "engine")
 MARK = "S2ICTL_TEST_INTERRUPTED"
 
 
@@ -54,8 +78,10 @@ class Field:
     registry: str
     root: Path
 
-    def start(self, name: str, **how: Any) -> subprocess.Popen[bytes]:
-        words = ("build", self.source, BUILDER, f"{self.registry}/interrupted/{name}", "--push", "--build-env", "A=b")
+    def start(self, name: str, kind: str, **how: Any) -> subprocess.Popen[bytes]:
+        # The incremental ones go on from each other: whose name is taken over at the end has to go.
+        tag = f"{self.registry}/interrupted/{'again' if kind == 'incremental' else name}"
+        words = ("build", self.source, BUILDER, tag, *KINDS[kind])
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root / "home"),
@@ -68,16 +94,17 @@ class Field:
         }
         return subprocess.Popen([sys.executable, "-m", "s2ictl", *words], cwd=self.root, env=environ, **how)
 
-    def build(self, name: str) -> str:
-        """A build that nobody interrupts; answers the reference that it gives."""
-        with self.start(name, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            stdout, stderr = process.communicate(timeout=60)
+    def build(self, name: str, kind: str) -> float:
+        """A build that nobody interrupts; answers how long it took."""
+        began = time.monotonic()
+        with self.start(name, kind, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+            _, stderr = process.communicate(timeout=60)
         assert process.returncode == 0, stderr.decode()
-        return stdout.decode().strip()
+        return time.monotonic() - began
 
-    def interrupt(self, name: str, way: str, after: float) -> int:
-        """Begin a build, end it so after so many seconds, and answer how it ended."""
-        with self.start(name, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    def interrupt(self, name: str, kind: str, way: str, *, after: float, again: float) -> tuple[int, str]:
+        """Begin a build, end it so after so many seconds, and answer how it ended and what it said."""
+        with self.start(name, kind, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
             with suppress(subprocess.TimeoutExpired):
                 process.wait(after)
@@ -87,10 +114,11 @@ class Field:
                 case "engine":
                     self.engine.kill()
                 case _:
-                    process.send_signal(signal.Signals[f"SIG{way}"])
-            if not process.stderr.closed:
-                process.stderr.read()
-            return process.wait(timeout=60)
+                    for number, each in enumerate(way.split()):
+                        time.sleep(again * number)
+                        process.send_signal(signal.Signals[f"SIG{each}"])
+            said = "" if process.stderr.closed else process.stderr.read().decode()
+            return process.wait(timeout=60), said
 
     def census(self) -> Census:
         return Census(
@@ -127,44 +155,38 @@ def field(registry_facts: testbed.Registry, tmp_path_factory: pytest.TempPathFac
     for name in ("home", "tmp", "cache", "state"):
         (root / name).mkdir()
     files = {f"src/{number}.txt": f"{number}\n" * 200 for number in range(100)} | {"big.txt": "0123456789" * 400_000}
+    (root / "token.txt").write_text("canary")
+    (root / "keys").mkdir()
+    (root / "keys" / "key.pem").write_text("canary")
     shop = gitservers.repository(root / "git" / "shop", files)
     with ExitStack() as stack:
         engine = stack.enter_context(own_engine())
         api = engine.api()
         stack.callback(api.close)
-        stack.enter_context(
-            tiny.imported(api, BUILDER, tiny.rootfs({"assemble": ASSEMBLE, "run": tiny.script("true")}), *LABELS)
-        )
+        scripts = {name: tiny.script(text) for name, text in SCRIPTS.items()}
+        stack.enter_context(tiny.imported(api, BUILDER, tiny.rootfs(scripts), *LABELS))
+        stack.enter_context(tiny.imported(api, RUNTIME, tiny.rootfs({}), *USER))
         server = stack.enter_context(gitservers.web(root / "git"))
         yield Field(engine=engine, api=api, source=f"{server.url}/{shop.name}", registry=registry_facts.open, root=root)
 
 
 def test_an_interrupted_build_leaves_nothing(field: Field, soak: bool) -> None:
-    began = time.monotonic()
-    field.build("whole")
-    whole = time.monotonic() - began
+    whole = {kind: field.build(f"whole-{kind}", kind) for kind in KINDS}
     moments = random.Random(4)  # noqa: S311  (the same moments in every run)
     before = field.census()
     assert before == Census(containers=(), volumes=(), nameless=(), files=(), processes=())
     for number in range(200 if soak else 20):
-        way, after = WAYS[number % len(WAYS)], moments.uniform(0.05, whole)
-        status = field.interrupt(f"n{number}", way, after)
-        assert status in EXPECTED[way], (number, way, after)
+        way, kind = WAYS[number % len(WAYS)], list(KINDS)[(number + number // len(WAYS)) % len(KINDS)]
+        after, again = moments.uniform(0.05, whole[kind]), moments.uniform(0.0, 0.3)
+        status, said = field.interrupt(f"n{number}", kind, way, after=after, again=again)
+        run = (number, way, kind, after, again, status, said)
+        assert status in EXPECTED[way], run
+        assert "Traceback" not in said or status < 0, run
         if way == "engine":
             field.engine.start()
-        if way in ("engine", "KILL"):
-            # What a process that was killed left, or an engine that was gone kept, the next build takes away.
-            field.build(f"next{number}")
-        assert field.census() == before, (number, way, after, status)
+        if way in LEAVES_IT_TO_THE_NEXT:
+            field.build(f"next{number}", kind)
+        assert field.census() == before, run
     for tag in field.tags():
         facts = field.api.inspect_image(tag)
         assert "io.openshift.s2i.build.commit.id" in facts["Config"]["Labels"], tag
-
-
-EXPECTED = {
-    "INT": {0, 130},
-    "TERM": {0, 143},
-    "KILL": {0, -signal.SIGKILL},
-    "pipe": {0, 141},
-    "engine": {0, 8, 10},
-}

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from s2ictl.engines.docker import open_docker
-from s2ictl.errors import ConnectionLost, LimitReached, Unreachable
-from s2ictl.events import Event, Line
+from s2ictl.engines.docker import Docker, open_docker
+from s2ictl.errors import CommitContainerFailed, ConnectionLost, LimitReached, PullBuilderImageFailed, Unreachable
+from s2ictl.events import Event, Line, Notice
 from s2ictl.leases import this_host
 from s2ictl.models import ImageConfig
+from tests.engine import tiny
+from tests.engine.kitchen import APP, Kitchen
 from tests.engine.ownengine import OwnEngine, own_engine
-from tests.engine.world import Real
+from tests.engine.world import Real, made_of
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import CONFIG, NAME, archive, ask, assembly
 
@@ -47,6 +52,15 @@ def workplace(own: OwnEngine) -> Iterator[Real]:
                 yield Real(engine=engine, api=api, stack=stack)
         finally:
             api.close()
+
+
+@contextmanager
+def cooking(own: OwnEngine, directory: Path) -> Iterator[Kitchen]:
+    """A kitchen there, and nothing of what was cooked afterwards."""
+    with workplace(own) as world:
+        yield Kitchen(engine=world.engine, api=world.api, directory=directory, stack=world.stack)
+        tiny.remove_named(world.api, APP, "whole-story/moving")
+        world.api.prune_images()
 
 
 def once(act: Callable[[], None], own: OwnEngine) -> Callable[[], None]:
@@ -96,6 +110,106 @@ def test_an_engine_that_is_restarted_before_the_commit_is_waited_for(own: OwnEng
         assert facts.id == image
         assert world.api.containers(all=True) == []
         world.api.remove_image(str(NAME), force=True)
+
+
+class Hasty:
+    """A connection whose patience never lasts longer than a moment, and whose engine stands still at one request."""
+
+    def __init__(self, api: Any, own: OwnEngine, request: str) -> None:
+        self.__dict__.update(_api=api, _own=own, _request=request, _stood=[])
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._request and not self._stood:
+            self._stood.append(name)
+            self._own.suspend()
+            threading.Timer(5.0, self._own.resume).start()
+        return getattr(self._api, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._api, name, min(value, 1.5) if name == "timeout" else value)
+
+
+@pytest.mark.parametrize("request_", ["commit", "tag"])
+def test_an_engine_that_stands_still_for_too_long_makes_the_image_once(own: OwnEngine, request_: str) -> None:
+    said: list[Event] = []
+    with workplace(own) as world:
+        base = world.builder(Script(text="echo once >>/opt/app/times"))
+        hasty = Docker(Hasty(world.api, own, request_), host=this_host())
+        image = hasty.assemble(assembly(base), said.append).id
+        facts = ask(world, NAME)
+        assert facts is not None
+        assert facts.id == image
+        assert [event.text for event in said if isinstance(event, Notice) and "is waited for" in event.text]
+        assert world.api.containers(all=True) == []
+        assert made_of(world, base) == [image]
+        world.api.remove_image(str(NAME), force=True)
+
+
+@pytest.mark.parametrize("what", ["images", "containers"])
+def test_whoever_prunes_meanwhile_makes_a_build_fail_and_never_wrong(own: OwnEngine, tmp_path: Path, what: str) -> None:
+    with cooking(own, tmp_path) as kitchen:
+        for _ in range(6):
+            builder = kitchen.builder("cp /tmp/src/hello.txt /opt/app/")
+            with pruning(own, what), suppress(PullBuilderImageFailed, CommitContainerFailed):
+                made = kitchen.build(builder)
+                assert kitchen.files(made.image.id)["opt/app/hello.txt"].content == b"hello\n"
+        assert kitchen.api.containers(all=True) == []
+
+
+@contextmanager
+def pruning(own: OwnEngine, what: str) -> Iterator[None]:
+    """Remove whatever nobody uses just now, again and again."""
+    api, over = own.api(), threading.Event()
+
+    def prune() -> None:
+        while not over.wait(0.05):
+            if what == "images":
+                api.prune_images(filters={"dangling": False, "label!": ["io.openshift.s2i.build.image"]})
+            else:
+                api.prune_containers()
+
+    thread = threading.Thread(target=prune)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        api.close()
+
+
+def test_a_builder_whose_name_is_given_away_meanwhile_is_one_builder_to_the_end(own: OwnEngine, tmp_path: Path) -> None:
+    with cooking(own, tmp_path) as kitchen:
+        scripts = {"assemble": 'echo "$WHO" >/opt/app/who', "run": "true"}
+        both = [kitchen.image(scripts, f"ENV WHO={who}", f"LABEL who={who}") for who in ("one", "two")]
+        with giving_away(own, "whole-story/moving", both):
+            for _ in range(6):
+                made = kitchen.build("whole-story/moving:1")
+                (who,) = {word.partition("=")[2] for word in made.facts.env if word.startswith("WHO=")}
+                assert kitchen.files(made.image.id)["opt/app/who"].content == f"{who}\n".encode()
+                assert made.facts.labels["who"] == who
+
+
+@contextmanager
+def giving_away(own: OwnEngine, name: str, images: list[str]) -> Iterator[None]:
+    """Have a name that means now this image and now that."""
+    api, over = own.api(), threading.Event()
+    api.tag(images[0], name, tag="1")
+
+    def give() -> None:
+        for image in itertools.cycle(images):
+            if over.wait(0.03):
+                return
+            api.tag(image, name, tag="1")
+
+    thread = threading.Thread(target=give)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        api.close()
 
 
 def test_a_disk_that_is_full_is_a_limit_and_nothing_stays_on_it(own: OwnEngine) -> None:

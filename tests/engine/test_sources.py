@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from s2ictl.errors import FetchSourceFailed, Refused, S2IError
+from s2ictl.errors import FetchSourceFailed, Refused
 from s2ictl.models import Login, Secret
 from s2ictl.sources import FetchOptions, read_git_secret
 from tests.engine.gitservers import (
@@ -34,7 +34,7 @@ from tests.engine.gitservers import (
     web,
 )
 from tests.parts import need
-from tests.sourcetrees import Bench, on_disk, streamed
+from tests.sourcetrees import Bench, failing, on_disk, streamed
 from tests.testbed.certificates import Pair
 
 FILES = {"app.py": "print(1)\n", "src/data.txt": "a\n"}
@@ -68,12 +68,6 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     need("openssh-server", "openssh-client")
     with sshd(tmp_path_factory.mktemp("ssh") / "sshd") as running:
         yield running
-
-
-def failing(bench: Bench, text: str, *, ref: str = "", options: FetchOptions | None = None, **more: object) -> S2IError:
-    with pytest.raises(S2IError) as caught:
-        bench.fetch(text, ref=ref, options=options, **more)  # type: ignore[arg-type]
-    return caught.value
 
 
 def login(url: str, password: str = CANARY) -> Login:

@@ -8,9 +8,11 @@ import json
 import shutil
 import tarfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from docker import errors
 
 from tests.parts import need
 
@@ -91,7 +93,19 @@ def imported(api: Any, name: str, filesystem: bytes, *instructions: str) -> Iter
     try:
         yield identity
     finally:
-        api.remove_image(name, force=True)
+        with suppress(errors.NotFound):  # where a test has others prune what it has
+            api.remove_image(name, force=True)
+
+
+def output_of(api: Any, image: str) -> str:
+    """What the image prints when it is run."""
+    container = api.create_container_from_config({"Image": image})["Id"]
+    try:
+        api.start(container)
+        api.wait(container)
+        return str(api.logs(container).decode())
+    finally:
+        api.remove_container(container, force=True)
 
 
 def remove_named(api: Any, *words: str) -> None:

@@ -74,6 +74,12 @@ def _content(tar: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
+def made_of(world: Real, base: ImageFacts) -> list[str]:
+    """The images that were committed from containers of this one."""
+    every = {image["Id"]: image["ParentId"] for image in world.api.images(all=True)}
+    return [image for image, parent in every.items() if parent == base.id]
+
+
 def listing(world: Real, image: str, path: str) -> dict[str, str]:
     """What lies below a path of the image, each with its mode and owner."""
     with _container(world, image) as container, _archive(world, container, path) as tar:

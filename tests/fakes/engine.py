@@ -71,7 +71,7 @@ class FakeEngine:
         upload = unpacked(b"".join(assembly.upload(uid, gid)))
         self.uploads.append(upload)
         self.assembled.append(assembly)
-        script = programs.get(assembly.command[0]) or Script(text="")
+        script = programs.get("".join(assembly.command[:1])) or Script(text="")
         return self._run(script, assembly, emit)
 
     def _run(self, script: Script, assembly: Assembly, emit: Emit) -> Built:
@@ -80,9 +80,10 @@ class FakeEngine:
             tail(Line(text=text))
         if script.seconds > assembly.timeout:
             raise LimitReached("assemble did not end in time")
-        outcomes.judge(outcomes.Ended(status=script.status), PurePosixPath(assembly.command[0]).name, tail.lines)
+        what = PurePosixPath("".join(assembly.command[:1])).name
+        outcomes.judge(outcomes.Ended(status=script.status), what, tail.lines)
         facts = committed(assembly.config(script.metadata))
-        for name in assembly.names:
+        for name in (assembly.runtime.assembly if assembly.runtime else assembly).names:
             self.images[str(name)] = facts
         return Built(id=facts.id)
 

@@ -19,6 +19,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import parse_qs, urlsplit
 
+from tests.fakes.loopback import served
+
 Action = Literal["status", "reset", "lose-answer", "truncate", "stall"]
 
 
@@ -91,15 +93,11 @@ def running(registry: FakeRegistry) -> Iterator[FakeRegistry]:
     handler = type("Handler", (_Handler,), {"registry": registry})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    registry.host = f"127.0.0.1:{server.server_address[1]}"
+    registry.host = f"127.0.0.1:{server.server_port}"
     try:
-        yield registry
+        with served(server):
+            yield registry
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
         for connection in registry.connections:
             with suppress(OSError):  # the client has hung up already
                 connection.shutdown(socket.SHUT_RDWR)
