@@ -10,7 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from s2ictl import ui
+from s2ictl.builders import Choice
+from s2ictl.cli.detect import chosen
+from s2ictl.cli.workshop import our_builders
 from tests.cli import Shell, shell
+from tests.workbench import tree
 
 
 @pytest.fixture
@@ -48,13 +53,13 @@ def test_a_source_that_is_not_there_is_exit_5(typed: Shell) -> None:
 
 
 @pytest.mark.parametrize("output", ["text", "json", "yaml", "name"])
-def test_the_name_of_a_file_may_be_no_text(typed: Shell, output: str) -> None:
-    (typed.cwd / "app.py").unlink()
-    (typed.cwd / os.fsdecode(b"a\xff\x1b[2J\n.jar")).touch()
-    done = typed.run("detect", "-o", output)
-    assert (done.status, "\x1b" in done.stdout, "java" in done.stdout.encode().decode()) == (0, False, True), (
-        done.stderr
-    )
+def test_the_name_of_a_file_may_be_no_text(output: ui.Output) -> None:
+    (python,) = (folder for folder in our_builders() if folder.name == "python")
+    name, stdout = os.fsdecode(b"a\xff\x1b[2J\n.py"), io.StringIO()
+    choice = Choice(folder=python, because=f"{name}: a Python file")
+    ui.print_answer(chosen(choice, tree({name: b""})), output, stdout)
+    said = stdout.getvalue()
+    assert ("\x1b" in said, "python" in said.encode().decode()) == (False, True)
 
 
 def test_the_source_may_come_by_standard_input(typed: Shell) -> None:

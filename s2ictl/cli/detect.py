@@ -32,7 +32,7 @@ def detect(session: Session, wanted: origin.SourceFlags, fetched: origin.FetchFl
     opener = origin.with_secret(origin.origin_of(fetched, session), fetched, session)
     with works.fetch(session.world, opener.options, opener.find_login, found, session.emit) as tree:
         choice = choose_builder(tree.paths, works.our_builders())
-        answer = _chosen(choice, tree)
+        answer = chosen(choice, tree)
     session.answer(answer)
 
 
@@ -56,7 +56,8 @@ class _RunnerUp(msgspec.Struct, frozen=True, kw_only=True):
     because: str
 
 
-def _chosen(choice: Choice, tree: Tree) -> ui.Answer:
+def chosen(choice: Choice, tree: Tree) -> ui.Answer:
+    """The builder that fits, in every form; the names of files are somebody else's text."""
     second = choice.runner_up
     plan = choice.folder.blueprint
     lines = [f"{choice.folder.name}  ({ui.printable(choice.because)})"]
