@@ -33,10 +33,10 @@ _SHOW_CURSOR = "\x1b[?25h"
 
 @contextmanager
 def held(
-    stream: TextIO, *, environ: Mapping[str, str], clock: Callable[[], float], verbose: int, color: bool
+    stream: TextIO, *, environ: Mapping[str, str], clock: Callable[[], float], verbose: int, color: bool, tick: float
 ) -> Iterator[Live]:
     """Show events on a terminal; afterwards it is as it was found."""
-    with closing(Live(Terminal(stream, environ, color), clock, verbose)) as look:
+    with closing(Live(Terminal(stream, environ, color), clock, verbose, tick)) as look:
         try:
             yield look
         except S2IError as error:
@@ -48,7 +48,7 @@ def held(
 class Ticker:
     """Draws again and again, so that a silent step is seen to be at work."""
 
-    def __init__(self, draw: Callable[[], None], every: float = _TICK_SECONDS) -> None:
+    def __init__(self, draw: Callable[[], None], every: float) -> None:
         self._draw = draw
         self._every = every
         self._over = threading.Event()
@@ -94,6 +94,7 @@ class Live:
     terminal: Terminal
     clock: Callable[[], float]
     verbose: int = 0
+    tick: float = _TICK_SECONDS
     _ticker: Ticker = field(init=False)
     _lock: threading.RLock = field(default_factory=threading.RLock)
     _steps: Steps = field(default_factory=Steps)
@@ -104,7 +105,7 @@ class Live:
     _cursor_hidden: bool = False
 
     def __post_init__(self) -> None:
-        self._ticker = Ticker(self.draw)
+        self._ticker = Ticker(self.draw, self.tick)
 
     def show(self, event: Event) -> None:
         with self._lock:

@@ -26,12 +26,13 @@ class Quiet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Appearance:
-    """How stderr shall look, as the flags say it."""
+    """How stderr shall look, as the flags say it; a live line at which nothing happens is drawn anew each `tick`."""
 
     progress: Looks = "auto"
     quiet: bool = False
     verbose: int = 0
     color: bool = True
+    tick: float = 0.1
 
 
 @contextmanager
@@ -56,7 +57,8 @@ def _open(
         from s2ictl.ui.live import held
 
         color = appearance.color and not environ.get("NO_COLOR")
-        return held(stderr, environ=environ, clock=clock, verbose=appearance.verbose, color=color)
+        verbose, tick = appearance.verbose, appearance.tick
+        return held(stderr, environ=environ, clock=clock, verbose=verbose, color=color, tick=tick)
     from s2ictl.ui.plain import Plain
 
     return nullcontext(Plain(stderr, forge_of(environ), appearance.verbose, clock))

@@ -47,7 +47,9 @@ def on_terminal(story: tuple[Moment, ...], *, columns: int, rows: int) -> str:
     """The moving row at certain moments, and all that was ever on the screen in the end."""
 
     def show(stream: TextIO) -> None:
-        tell(story, ui.Appearance(), stream, {"TERM": "xterm-256color"}, frame=lambda name: pty.mark(stream, name))
+        # What is drawn between events depends on how fast this machine is.
+        still = ui.Appearance(tick=3600)
+        tell(story, still, stream, {"TERM": "xterm-256color"}, frame=lambda name: pty.mark(stream, name))
 
     screen = Screen(columns, rows)
     screen.feed(pty.printed(show, columns=columns, rows=rows))
