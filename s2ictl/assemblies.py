@@ -11,7 +11,7 @@ from pathlib import Path
 
 from s2ictl import scripts, uids
 from s2ictl.archives import Entry, directory_entry, file_entry, rerooted, tar_stream
-from s2ictl.builders import MADE_OF, Folder, artifacts_of, fingerprint, is_below
+from s2ictl.builders import Folder, artifacts_of, builder_labels, is_below
 from s2ictl.environments import environment_of, too_large
 from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed
 from s2ictl.events import Emit, Notice
@@ -176,7 +176,7 @@ def describe_builder(folder: Folder, base: ImageFacts, request: BuildRequest) ->
         user=plan.user,
         workdir=plan.workdir,
         env=tuple({**base.variables, **plan.env}.items()),
-        labels=merged(base.labels, {**plan.labels, MADE_OF: fingerprint(folder)}, {}),
+        labels=merged(base.labels, builder_labels(folder), {}),
         exposed=(f"{plan.port}/tcp",),
     )
     return Assembly(

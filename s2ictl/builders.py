@@ -36,6 +36,8 @@ _DEFAULT_DESTINATION = "/tmp"  # noqa: S108  (in the container, as the contract 
 
 
 MADE_OF = "io.s2ictl.builder.folder"  # the label that names the `fingerprint` of what an image was made of
+CACHES = "io.s2ictl.builder.caches"  # directories that a build of the same app finds again, with spaces between
+LOCKS = "io.s2ictl.builder.dependencies"  # patterns of the files that the script `dependencies` needs, likewise
 _NEEDED = ("install", "s2i/bin/assemble", "s2i/bin/run")
 _NEW = "s2ictl builders create NAME shows what one looks like"
 
@@ -66,7 +68,11 @@ class RuntimePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
-    """A builder.yaml."""
+    """A builder.yaml.
+
+    `caches` are the directories of downloads that the next build of the same app finds again, `dependencies` the files
+    from which the script of that name installs, `aliases` the names that other platforms have for such a builder.
+    """
 
     name: str
     version: str
@@ -81,6 +87,9 @@ class Blueprint:
     port: int
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
+    caches: tuple[str, ...] = ()
+    dependencies: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
     runtime: RuntimePlan | None = None
 
 
@@ -215,6 +224,8 @@ def _promised(image: str, facts: ImageFacts, destination: str, user: Iterable[st
         scripts=_scripts(_first(facts.labels, _SCRIPTS_URL) or facts.variables.get(_SCRIPTS_VARIABLE, ""), image),
         assemble_user=_first(facts.labels, user),
         facts=facts,
+        caches=tuple(parse_place(path) for path in facts.labels.get(CACHES, "").split()),
+        locks=tuple(facts.labels.get(LOCKS, "").split()),
     )
 
 
@@ -229,6 +240,13 @@ def artifacts_of(image: str, facts: ImageFacts) -> tuple[RuntimeArtifact, ...]:
             detail=error.message,
             hint="say what is wanted yourself: --runtime-artifact SOURCE[:DIRECTORY]",
         ) from error
+
+
+def builder_labels(folder: Folder) -> dict[str, str]:
+    """What the image of one of our own builders says of itself."""
+    plan = folder.blueprint
+    lists = {CACHES: " ".join(plan.caches), LOCKS: " ".join(plan.dependencies)}
+    return {**plan.labels, **{name: value for name, value in lists.items() if value}, MADE_OF: fingerprint(folder)}
 
 
 def runtime_labels(folder: Folder, plan: RuntimePlan) -> dict[str, str]:

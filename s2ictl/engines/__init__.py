@@ -18,18 +18,33 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from s2ictl.events import Emit
 from s2ictl.models import Assembly, Built, ImageFacts, Login, PullPolicy, Reference
 
 
-class Engine(Protocol):
+class Images(Protocol):
+    """What an engine has."""
+
     def facts(self, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit) -> ImageFacts | None:
         """What the image says of itself; None when it is nowhere to be had."""
 
+    def find(self, label: str, value: str) -> ImageFacts | None:
+        """The newest image of which its label says this."""
+
     def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
         """Make an image of a tar of a root file system."""
+
+    def name(self, image: str, names: tuple[Reference, ...]) -> None:
+        """Give an image all of these names, or none of them."""
+
+    def remove(self, image: str) -> None:
+        """Forget the image of this id, when no name leads to it any more and nothing uses it."""
+
+
+class Engine(Images, Protocol):
+    """What can also make one."""
 
     def assemble(self, assembly: Assembly, emit: Emit) -> Built:
         """Run what is described, and commit what it left behind."""
@@ -37,8 +52,41 @@ class Engine(Protocol):
     def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
         """Send the image to its registry and answer the digest there."""
 
-    def remove(self, image: str) -> None:
-        """Forget the image of this id, when no name leads to it any more and nothing uses it."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """Something that an engine keeps for later builds: a cache of an app, or the image of its dependencies."""
+
+    kind: Literal["cache", "dependencies"]
+    app: str
+    builder: str
+    name: str
+    what: str
+    size: int
+    used: str
+
+
+class Keeper(Protocol):
+    """An engine, asked for what it keeps."""
+
+    def kept(self) -> tuple[Kept, ...]:
+        """All of it, of every app."""
+
+    def forget(self, kept: Kept) -> bool:
+        """Let go of it; False when a build uses it right now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A path that two images do not have alike, and how: content, time, mode, owner, kind, target, presence."""
+
+    path: str
+    ways: tuple[str, ...]
+
+
+class Comparing(Protocol):
+    def differences(self, first: str, second: str) -> tuple[Difference, ...]:
+        """In what the last layers of two images differ, in the order of their paths."""
 
 
 class Follow(Protocol):

@@ -53,6 +53,14 @@ class Docker:
         """What the image says of itself; None when it is nowhere to be had."""
         return images.facts(self._api, image, pull=pull, login=login, emit=emit, sleep=self._sleep)
 
+    def find(self, label: str, value: str) -> ImageFacts | None:
+        """The newest image of which its label says this."""
+        return images.find(self._api, label, value)
+
+    def name(self, image: str, names: tuple[Reference, ...]) -> None:
+        """Give an image all of these names, or none of them."""
+        images.give_names(self._api, image, names)
+
     def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
         """Make an image of a tar of a root file system."""
         return images.load_base(self._api, filesystem, name, command=command)

@@ -144,6 +144,7 @@ def image_facts(document: Mapping[str, Any], repository: str) -> ImageFacts:
         onbuild=tuple(config.get("OnBuild") or ()),
         platform="/".join(part for part in (document.get("Os"), document.get("Architecture")) if part),
         created=document.get("Created") or "",
+        layers=tuple((document.get("RootFS") or {}).get("Layers") or ()),
     )
 
 

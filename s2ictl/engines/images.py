@@ -52,6 +52,13 @@ def inspect(api: Any, image: str) -> ImageFacts | None:
     return None
 
 
+def find(api: Any, label: str, value: str) -> ImageFacts | None:
+    """The newest image of which its label says this."""
+    with door("look for an image"):
+        found = sorted(api.images(filters={"label": f"{label}={value}"}), key=lambda image: int(image["Created"]))
+    return inspect(api, found[-1]["Id"]) if found else None
+
+
 def platform(api: Any) -> Mapping[str, str]:
     with door("ask the engine for its version"):
         answer: Mapping[str, str] = api.version()
@@ -155,7 +162,7 @@ def commit(
     done = False
     try:
         made = outlasting(commits.made, emit)
-        outlasting(lambda: _name(api, made, names), emit)
+        outlasting(lambda: give_names(api, made, names), emit)
         done = True
     finally:
         commits.clear(kept=made if done else "")
@@ -224,7 +231,7 @@ class _Commits:
         return ""
 
 
-def _name(api: Any, image: str, names: tuple[Reference, ...]) -> None:
+def give_names(api: Any, image: str, names: tuple[Reference, ...]) -> None:
     """Give all names; what a name meant before is put back when a later one fails."""
     given: list[tuple[Reference, str]] = []
     try:

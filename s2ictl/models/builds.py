@@ -16,7 +16,9 @@ from s2ictl.models.sources import Source
 class Builder:
     """An image that keeps the s2i contract, with its labels and settings already read.
 
-    `scripts` is the directory in the image where its own scripts lie, "" when it has none.
+    `scripts` is the directory in the image where its own scripts lie, "" when it has none. `caches` are directories
+    that the next build of the same app shall find again; `locks` the patterns of the files from which its script
+    `dependencies` installs.
     """
 
     image: str
@@ -24,6 +26,8 @@ class Builder:
     scripts: str
     assemble_user: str
     facts: ImageFacts
+    caches: tuple[str, ...] = ()
+    locks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +46,16 @@ class Volume:
     def options(self) -> str:
         """What stands behind the second colon, where anything does."""
         return ",".join(filter(None, ("ro" if self.read_only else "", self.relabel)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cache:
+    """A directory of downloads that outlives the container: whose it is, and what it is called in the engine."""
+
+    app: str
+    builder: str
+    target: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +116,12 @@ class RuntimeArtifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildRequest:
-    """Flags and s2i.yaml, become one value before anything happens."""
+    """Flags and s2i.yaml, become one value before anything happens.
+
+    `app` is whose caches are used, and the source's address where it is empty; `cached` are directories that are kept
+    beside the builder's own. With `force` an image of the same recipe is built again; without `cache` nothing that an
+    earlier build left is used at all. `epoch` is the user's own SOURCE_DATE_EPOCH.
+    """
 
     source: Source
     builder: str
@@ -131,6 +150,11 @@ class BuildRequest:
     push: bool = False
     keep: bool = False
     keep_source: bool = False
+    app: str = ""
+    cache: bool = True
+    cached: tuple[str, ...] = ()
+    force: bool = False
+    epoch: int | None = None
     timeout: float = 3600.0
     ca_bundle: Path | None = None
     owner: str = "build"
@@ -174,7 +198,9 @@ class Assembly:
     of the image itself that must be there. `build_env`, `ca_bundle`, `secrets` and `injections` are seen by the command
     alone. What `leftovers` names is gone before the commit. `config` makes of the file at `metadata` (None when there
     is none) what the image says of itself. With `keep` the container of a command that failed is left standing.
-    `digest` is that by which a registry knows the image to start from, "" when none does.
+    `digest` is that by which a registry knows the image to start from, "" when none does. `exports` are variables that
+    the command alone sees and anybody may know. `caches` are there while it runs, and are its user's. With an `epoch`
+    the directories that only the engine itself has touched are given that time before the commit.
     """
 
     image: str
@@ -200,6 +226,9 @@ class Assembly:
     runtime: Runtime | None = None
     keep: bool = False
     digest: str = ""
+    exports: tuple[tuple[str, str], ...] = ()
+    caches: tuple[Cache, ...] = ()
+    epoch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,7 @@ class ImageFacts:
     onbuild: tuple[str, ...] = ()
     platform: str = ""
     created: str = ""
+    layers: tuple[str, ...] = ()
 
     @property
     def variables(self) -> dict[str, str]:
@@ -111,10 +112,14 @@ class ImageConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """The answer of a build: what it is called, and the digest once a registry has it."""
+    """The answer of a build: what it is called, and the digest once a registry has it.
+
+    `unchanged` says that there was nothing to build.
+    """
 
     names: tuple[Reference, ...]
     id: str
     digest: str = ""
     builder: str = ""
     commit: str = ""
+    unchanged: bool = False

@@ -59,7 +59,8 @@ class Tree:
 
     `paths` are the regular files, relative, in name order; `links` says where each link leads. `members` yields each
     member once, with a reader of its bytes that is good until the next one is asked for. `cached` says that nothing had
-    to be brought from elsewhere.
+    to be brought from elsewhere. `digest` is what is in it, in one word that no time and no place decides; "" when that
+    cannot be said, or is no longer what was read. `epoch` is the time of the commit, or of the newest file.
     """
 
     location: str
@@ -71,6 +72,8 @@ class Tree:
     links: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     cached: bool = False
+    digest: Callable[[], str] = lambda: ""
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

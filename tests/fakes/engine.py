@@ -56,6 +56,13 @@ class FakeEngine:
             self.images[image] = self.registry[image]
         return self.images.get(image)
 
+    def find(self, label: str, value: str) -> ImageFacts | None:
+        return next((facts for facts in self.images.values() if facts.labels.get(label) == value), None)
+
+    def name(self, image: str, names: tuple[Reference, ...]) -> None:
+        facts = next(facts for facts in self.images.values() if facts.id == image)
+        self.images.update({str(name): facts for name in names})
+
     def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
         digest = hashlib.sha256(b"".join(filesystem)).hexdigest()
         self.images[str(name)] = ImageFacts(id=f"sha256:{digest}", command=command, platform="linux/amd64")
