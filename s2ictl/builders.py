@@ -71,7 +71,8 @@ class Blueprint:
     """A builder.yaml.
 
     `caches` are the directories of downloads that the next build of the same app finds again, `dependencies` the files
-    from which the script of that name installs, `aliases` the names that other platforms have for such a builder.
+    from which the script of that name installs, `aliases` the names that other platforms have for such a builder. One
+    that is `reproducible` makes the same layer of the same commit, whenever and wherever.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Blueprint:
     caches: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    reproducible: bool = False
     runtime: RuntimePlan | None = None
 
 
