@@ -5,13 +5,18 @@
     serve  demo  doctor                     STORIES over stories: a push, a sample, a look around
       jobs  listener  workers                 what serve is made of
     build  rebuild  b2i  deploy             STORIES: source → image, once more, artifact → image, image → address
+      reproducible                            the same source twice, and in what the two images differ
+      unchanged  recipes                      whether it is needed at all; what decides that, as one digest
+      choosing  foundry  workshop             which images it stands on; a builder's own; what a build works with
+      dependencies  caches                    what a build leaves for the next: an image, directories
       assemblies  runtimes  workloads         one container described; what a result runs on; what the cluster says
-    sources/  archives/  artifacts          where things come from: git, directory, tar, a finished file
-    builders  labels  bases                 which builder fits, what its image promises, what it stands on
+      uploads                                 what it is sent before it starts
+    sources/  archives/  artifacts/         where things come from: git, directory, tar, a finished file
+    builders  aliases  labels  bases        which builder fits, and its other names; what an image promises; a base
     scripts  environments  uids             what a build brings: scripts, variables; who may run them
     dockerfiles/  callbacks  scaffold       the same as a Dockerfile; who is told of it; a new builder's folder
     engines/  leases  turns                 one container from start to image; what the dead left; who waits for whom
-    registry  access  oci  layouts  logins  names      where images go, who may, what they are called
+    registry  access  oci  layouts  logins/  names     where images go, who may, what they are called
     cluster  kubeconfig  refusals  manifests           the Kubernetes API on one side, pure objects on the other
     hooks/                                  what senders say
     ledger  ledgerfile  journal             what is remembered, in which tables, and what was said meanwhile

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
 import msgspec
 
 from s2ictl.addresses import DOCKER_HUB_NAMES, is_loopback, may_lead, origin_of, shown, split
-from s2ictl.errors import ConnectionLost, Refused
-from s2ictl.models import IDENTITY_USER, Login, Logins
+from s2ictl.errors import ConnectionLost, PullUnauthorized, Refused, RegistryFailed
+from s2ictl.models import Login, Logins
 from s2ictl.transport import REDIRECTS, Response, Transport
 
 _DOCKER_HUB_API = "registry-1.docker.io"
+_SAID = 300
 
 Scope = tuple[str, ...]
 Exchange = Callable[[Mapping[str, str]], Response]
@@ -36,10 +38,13 @@ class _Token(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Access:
-    """One registry and the login for it, which is looked for only when the registry asks."""
+    """One registry and the login for it, or for what is in it, which is looked for only when the registry asks."""
 
-    def __init__(self, host: str, *, transport: Transport, logins: Logins, insecure: frozenset[str]) -> None:
+    def __init__(
+        self, host: str, *, repository: str = "", transport: Transport, logins: Logins, insecure: frozenset[str]
+    ) -> None:
         self.host = host
+        self._place = f"{host}/{repository}" if repository else host
         self._transport = transport
         self._logins = logins
         self._may_be_plain = host in insecure or is_loopback(split(f"//{host}").hostname or "")
@@ -61,7 +66,7 @@ class Access:
     def login(self) -> Login | None:
         """The login that the registry has asked for, if it has asked and there is one."""
         if not self.asked:
-            self._login, self.asked = self._logins(self.host), True
+            self._login, self.asked = self._logins(self._place), True
         return self._login
 
     def headers(self, url: str, scope: Scope) -> Mapping[str, str]:
@@ -80,8 +85,11 @@ class Access:
         """Get what the answer asks for; answers the refusal where that is not to be had."""
         challenges = parse_challenges(answer.headers.get("www-authenticate", ""))
         if "bearer" in challenges:
-            return self._fetch_token(challenges["bearer"], scope)
-        if "basic" not in challenges or self.login is None or self.login.username == IDENTITY_USER:
+            if self.login is None or self.login.kind != "bearer":
+                return self._fetch_token(challenges["bearer"], scope)
+            self._kept[()] = f"Bearer {self.login.password.reveal()}"
+            return None
+        if "basic" not in challenges or self.login is None or self.login.kind != "password":
             return answer
         self._kept[()] = self.login.basic()
         return None
@@ -104,7 +112,7 @@ class Access:
         return None
 
     def _ask_for_token(self, realm: str, fields: list[tuple[str, str]]) -> Response:
-        if self.login is not None and self.login.username == IDENTITY_USER:
+        if self.login is not None and self.login.kind == "identity":
             scope = " ".join(value for key, value in fields if key == "scope")
             form = {
                 **dict(fields),
@@ -149,3 +157,59 @@ def parse_challenges(header: str) -> dict[str, dict[str, str]]:
         else:
             current[part["key"].lower()] = part["quoted"] or part["plain"] or ""
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Greeting:
+    """A registry that lets us in: by which address, and under which name, "" where it did not ask."""
+
+    address: str
+    username: str
+
+    def __str__(self) -> str:
+        return f"{self.address} answers, {f'as {self.username}' if self.username else 'without a login'}"
+
+
+def greet(host: str, *, transport: Transport, logins: Logins, insecure: frozenset[str] = frozenset()) -> Greeting:
+    """Ask a registry whether it is there and lets us in."""
+    access = Access(host, transport=transport, logins=logins, insecure=insecure)
+    url = f"{access.root}/v2/"
+    answer = transport.persist(
+        lambda: access.authorized(lambda login: transport.once("GET", url, headers=login), url, ())
+    )
+    login = access.login if access.asked else None
+    if answer.status in (401, 403):
+        raise _not_let_in(host, login, f"it answered {answer.status}{complaint(answer)}")
+    if answer.status != 200:
+        raise RegistryFailed(f"{host} is no registry, or not well", detail=f"it answered {answer.status} to /v2/")
+    return Greeting(address=access.root, username=login.username if login else "")
+
+
+def _not_let_in(host: str, login: Login | None, detail: str) -> PullUnauthorized:
+    if login is None:
+        message = f"{host} does not let us in without a login"
+        return PullUnauthorized(message, detail=detail, hint=f"s2ictl login {host}")
+    return PullUnauthorized(
+        f"{host} does not let us in, as {login.username}",
+        detail=f"{detail}; the login came from {login.origin}",
+        hint=f"check the name and the password, or see which other logins there are: s2ictl auth explain {host}",
+    )
+
+
+class _Complaint(msgspec.Struct, frozen=True):
+    code: str = ""
+    message: str = ""
+
+
+class _Complaints(msgspec.Struct, frozen=True):
+    errors: tuple[_Complaint, ...]
+
+
+def complaint(answer: Response) -> str:
+    """What the registry says for itself, made short: it is shown, never acted upon."""
+    try:
+        said = msgspec.json.decode(answer.body, type=_Complaints).errors
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return ""
+    text = "; ".join(f"{one.code} {one.message}".strip() for one in said[:3])
+    return f": {' '.join(text.split())[:_SAID]}" if text else ""

@@ -1,4 +1,5 @@
-"""What an address says before anybody is asked: whose it is, how near it is, and whether one may lead to the other.
+"""What an address says before anybody is asked: whose it is, how near it is, and whether one may lead to the other; and
+what the environment says of the way there.
 
 Pure, because these decisions guard logins: each is tested with every spelling that a hostile answer could use.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from s2ictl.errors import InvalidUsage
@@ -110,6 +112,14 @@ def proxy_for(url: str, environ: Mapping[str, str]) -> str:
     if split(proxy).scheme not in ("http", "https") or not split(proxy).hostname:
         raise InvalidUsage(f"{name} does not name an http or https proxy", hint=f"{name}=http://HOST:PORT")
     return proxy
+
+
+def ca_bundle(environ: Mapping[str, str], *, flag: Path | None, cwd: Path) -> Path | None:
+    """Choose the file of additional certificate authorities that the user means; None for the system's alone."""
+    names = ("S2ICTL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
+    named = next((Path(environ[name]) for name in names if environ.get(name)), None)
+    chosen = flag or named
+    return cwd / chosen if chosen else None
 
 
 def _bypassed(parts: SplitResult, environ: Mapping[str, str]) -> bool:

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 
 from s2ictl import scripts, uids
-from s2ictl.archives import Entry, directory_entry, file_entry, rerooted, tar_stream
-from s2ictl.builders import Folder, artifacts_of, builder_labels, is_below
-from s2ictl.environments import environment_of, too_large
+from s2ictl.archives import Entry
+from s2ictl.builders import MADE_OF, artifacts_of, is_below
+from s2ictl.caches import OWN_PLACES, caches_of
+from s2ictl.environments import environment_of, handed_on, parse_environment, too_large
 from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed
-from s2ictl.events import Emit, Notice
+from s2ictl.events import Emit, Event, Notice
 from s2ictl.labels import labels_of, merged, read_metadata, record_of
 from s2ictl.models import (
     Assembly,
@@ -28,13 +29,14 @@ from s2ictl.models import (
     Tree,
 )
 from s2ictl.scripts import Located, Script, Scripts
+from s2ictl.uploads import script_entries, source_entries, upload
 
 METADATA = "/tmp/.s2i/image_metadata.json"  # noqa: S108  (in the container, as the contract says)
 _METADATA_LIMIT = 256 * 1024
+EPOCH = "SOURCE_DATE_EPOCH"
 _ENVIRONMENT, _OLD_ENVIRONMENT = ".s2i/environment", ".sti/environment"
 _LARGEST_BUNDLE = 4 << 20
 _LONGEST_PATTERN = 1000
-_WORKSHOP = "/tmp"  # noqa: S108  (in the container: where a builder's own folder is put while it is made)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,21 +49,19 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a build is made of, all of it found before anything runs.
-
-    `previous` is the image whose artifacts are saved, `runtime` the one that is to run the result; both are rare.
-    """
+    """What a build is made of, all of it found before anything runs; `runtime` is the image that is to run the result,
+    where that is another one."""
 
     tree: Tree
     builder: Builder
     scripts: Scripts
-    previous: Earlier | None = None
     runtime: Builder | None = None
 
 
 def describe(request: BuildRequest, parts: Parts, emit: Emit) -> Assembly:
     """What makes an application's image of its source."""
     builder = parts.builder
+    caches = caches_of(request, parts.tree, builder, emit)
     _refuse_volumes(request, builder)
     environment = environment_of(request, *_environment_file(parts.tree, emit), emit)
     labels = labels_of(request, parts.tree, builder, record_of(request, allowed_uids=uids.shown(request.allowed_uids)))
@@ -76,11 +76,11 @@ def describe(request: BuildRequest, parts: Parts, emit: Emit) -> Assembly:
         command=(assemble.path,),
         programs=_own(assemble, run),
         user=user,
-        upload=partial(_upload, partial(_source_entries, parts, excluding(request.exclude))),
+        upload=partial(upload, _source(request, parts)),
         workspace=f"{builder.destination}/.s2ictl",
         leftovers=_leftovers(request, builder, emit),
         env=tuple(environment.items()),
-        build_env=request.build_env,
+        build_env=handed_on(request),
         ca_bundle=certificates(request.ca_bundle),
         timeout=request.timeout,
         metadata=METADATA,
@@ -89,8 +89,10 @@ def describe(request: BuildRequest, parts: Parts, emit: Emit) -> Assembly:
         secrets=request.secrets,
         injections=request.injections,
         confinement=request.confinement,
-        salvage=_salvage(request, parts, user),
         keep=request.keep,
+        exports=_exports(request, parts.tree, environment),
+        caches=caches,
+        epoch=_epoch(request, parts.tree) if _settles(request, parts.tree) else None,
     )
     return first if parts.runtime is None else _in_two(first, request, parts.scripts, parts.runtime, labels, emit)
 
@@ -118,12 +120,13 @@ def _in_two(
         command=(assemble.path,) if assemble else (),
         programs=_own(assemble, run),
         user=_runtime_user(request, image, assemble, emit),
-        upload=partial(_upload, partial(_script_entries, destination, _named(brought, "run", "assemble-runtime"))),
+        upload=partial(upload, partial(script_entries, destination, _named(brought, "run", "assemble-runtime"))),
         workspace=f"{destination}/.s2ictl",
         leftovers=(),
         config=_config(facts, run, dict(first.env), labels),
         secrets=(),
         injections=(),
+        caches=(),
         # As in the older tool a volume is for what assembles in the builder: here it would only hide the artifacts.
         confinement=replace(first.confinement, volumes=()),
     )
@@ -131,23 +134,27 @@ def _in_two(
     return replace(first, names=(), config=second.config, runtime=runtime)
 
 
-def _salvage(request: BuildRequest, parts: Parts, user: str) -> Salvage | None:
-    """The script that was resolved now runs in the earlier image, so that an edited one acts at once."""
+def with_saved(assembly: Assembly, request: BuildRequest, parts: Parts, earlier: Earlier) -> Assembly:
+    """The same, begun with what an earlier image saves.
+
+    The script that was resolved now runs in the earlier image, so that an edited one acts at once.
+    """
     builder = parts.builder
     script = scripts.locate("save-artifacts", parts.scripts, destination=builder.destination, own=builder.scripts)
-    if parts.previous is None or script is None:
-        return None
+    if script is None:
+        return assembly
     brought = () if script.own else _named(parts.scripts, "save-artifacts")
-    return Salvage(
-        image=parts.previous.image,
-        image_id=parts.previous.id,
+    salvage = Salvage(
+        image=earlier.image,
+        image_id=earlier.id,
         command=(script.path,),
-        user=user,
-        upload=partial(_upload, partial(_script_entries, builder.destination, brought)),
+        user=assembly.user,
+        upload=partial(upload, partial(script_entries, builder.destination, brought)),
         target=f"{builder.destination}/artifacts",
         confinement=request.confinement,
         timeout=request.timeout,
     )
+    return replace(assembly, salvage=salvage)
 
 
 def _artifacts(request: BuildRequest, image: Builder, root: str) -> tuple[RuntimeArtifact, ...]:
@@ -165,39 +172,6 @@ def _artifacts(request: BuildRequest, image: Builder, root: str) -> tuple[Runtim
                 hint=f"name another directory: --runtime-artifact {lost.source}:DIRECTORY",
             )
     return artifacts
-
-
-def describe_builder(folder: Folder, base: ImageFacts, request: BuildRequest) -> Assembly:
-    """The container that makes a builder's image of its folder: `install` is its assemble, and runs as root."""
-    plan = folder.blueprint
-    config = ImageConfig(
-        command=(f"{plan.scripts}/usage",),
-        entrypoint=base.entrypoint,
-        user=plan.user,
-        workdir=plan.workdir,
-        env=tuple({**base.variables, **plan.env}.items()),
-        labels=merged(base.labels, builder_labels(folder), {}),
-        exposed=(f"{plan.port}/tcp",),
-    )
-    return Assembly(
-        image=str(plan.base),
-        image_id=base.id,
-        digest=base.digest,
-        owner=request.owner,
-        command=(f"{_WORKSHOP}/src/install",),
-        programs=(),
-        user="0:0",
-        upload=partial(_upload, lambda: _folder_entries(folder)),
-        workspace=f"{_WORKSHOP}/.s2ictl",
-        leftovers=(f"{_WORKSHOP}/src", f"{_WORKSHOP}/artifacts"),
-        env=(),
-        build_env=request.build_env,
-        ca_bundle=certificates(request.ca_bundle),
-        timeout=request.timeout,
-        metadata=METADATA,
-        config=lambda _: config,
-        names=request.names,
-    )
 
 
 def _config(
@@ -262,9 +236,30 @@ def _runtime_user(request: BuildRequest, image: Builder, assemble: Located | Non
         image.facts.user, request.allowed_uids, whose=whose, instead="name a --runtime-image with a user of its own"
     )
     if assemble is None:
-        emit(Notice(text=f"there is no assemble-runtime: the artifacts are put into {image.image}, and nothing is run"))
+        if not image.facts.labels.get(MADE_OF):  # those of our builders are made for nothing else
+            text = f"there is no assemble-runtime: the artifacts are put into {image.image}, and nothing is run"
+            emit(Notice(text=text))
         return image.facts.user
     return _user("--assemble-runtime-user", request.assemble_runtime_user, image, request, emit)
+
+
+def _exports(request: BuildRequest, tree: Tree, environment: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """The time that every script gives what it makes, unless the user has said another to this very build."""
+    said = environment.keys() | dict(handed_on(request)).keys()
+    epoch = _epoch(request, tree)
+    is_known = bool(epoch) or request.epoch is not None
+    return ((EPOCH, str(epoch)),) if is_known and EPOCH not in said else ()
+
+
+def _epoch(request: BuildRequest, tree: Tree) -> int:
+    if request.epoch is not None:
+        return request.epoch
+    return tree.commit.epoch if tree.commit else tree.epoch
+
+
+def _settles(request: BuildRequest, tree: Tree) -> bool:
+    """Whether the time that a build leaves in its layer is to be the source's: a directory's own is of little worth."""
+    return tree.commit is not None or request.epoch is not None or request.settled
 
 
 def _refuse_volumes(request: BuildRequest, builder: Builder) -> None:
@@ -273,7 +268,7 @@ def _refuse_volumes(request: BuildRequest, builder: Builder) -> None:
     Whatever is put into one is put into the user's own files, and taken away there.
     """
     for volume in request.confinement.volumes:
-        for name in ("src", "artifacts", "scripts", ".s2ictl"):
+        for name in OWN_PLACES:
             if is_below(f"{builder.destination}/{name}", volume.target):
                 raise InvalidUsage(
                     f"--volume {volume.source}:{volume.target} lies over {builder.destination}/{name}",
@@ -313,50 +308,9 @@ def excluding(pattern: str) -> Callable[[str], bool]:
     return lambda path: bool(pattern) and compiled.search(path) is not None
 
 
-# --------------------------------------------------------------------------------------------------------- upload
-
-
-def _upload(entries: Callable[[], Iterator[Entry]], uid: int, gid: int) -> Iterator[bytes]:
-    return tar_stream(entries(), uid=uid, gid=gid)
-
-
-def _program(path: str, content: bytes) -> Entry:
-    return file_entry(path, content, mode=0o755)
-
-
-def _source_entries(parts: Parts, excluded: Callable[[str], bool]) -> Iterator[Entry]:
-    tree, root = parts.tree, parts.builder.destination.strip("/")
+def _source(request: BuildRequest, parts: Parts) -> Callable[[], Iterator[Entry]]:
     carried = () if parts.scripts.place else _named(parts.scripts, "assemble", "run", "save-artifacts")
-    yield directory_entry(f"{root}/scripts")
-    yield from (_program(f"{root}/scripts/{script.name}", script.content) for script in carried)
-    gone = {script.moved for script in carried if script.moved}
-    yield directory_entry(f"{root}/src")
-    for member, read in tree.members():
-        if member.path in gone or member.path.rpartition("/")[0] in gone or excluded(member.path):
-            gone.add(member.path)
-        elif member.kind == "hardlink" and member.target in gone:
-            # The name that it shares its bytes with is not sent, so it brings them itself.
-            content = tree.read(member.path)
-            yield file_entry(f"{root}/src/{member.path}", content, mode=member.mode, mtime=member.mtime)
-        else:
-            yield rerooted(member, f"{root}/src"), read
-
-
-def _script_entries(destination: str, brought: tuple[Script, ...]) -> Iterator[Entry]:
-    root = destination.strip("/")
-    if brought:
-        yield directory_entry(f"{root}/scripts")
-    yield from (_program(f"{root}/scripts/{script.name}", script.content) for script in brought)
-
-
-def _folder_entries(folder: Folder) -> Iterator[Entry]:
-    root, scripts_root = _WORKSHOP.strip("/"), folder.blueprint.scripts.strip("/")
-    yield directory_entry(f"{root}/src")
-    yield _program(f"{root}/src/install", (folder.path / "install").read_bytes())
-    parents = scripts_root.split("/")
-    yield from (directory_entry("/".join(parents[: depth + 1])) for depth in range(1, len(parents)))
-    for script in sorted((folder.path / "s2i" / "bin").iterdir()):
-        yield _program(f"{scripts_root}/{script.name}", script.read_bytes())
+    return partial(source_entries, parts.tree, carried, parts.builder.destination, excluding(request.exclude))
 
 
 # ---------------------------------------------------------------------------------------------------- what is read
@@ -375,6 +329,17 @@ def _environment_file(tree: Tree, emit: Emit) -> tuple[bytes, str]:
         except LimitReached as error:
             raise too_large(place) from error
     return b"", _ENVIRONMENT
+
+
+def variables_of(request: BuildRequest, tree: Tree) -> frozenset[str]:
+    """The names of the variables that the user and the source set; what is wrong there is told when they are used."""
+    content, place = _environment_file(tree, _untold)
+    own = parse_environment(content.decode("utf-8-sig", errors="replace"), place, _untold)
+    return frozenset(name for name, _ in (*own, *request.env, *request.build_env))
+
+
+def _untold(_: Event) -> None:
+    """Said once is enough."""
 
 
 def certificates(path: Path | None) -> bytes:

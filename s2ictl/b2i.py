@@ -10,10 +10,10 @@ from s2ictl import oci
 from s2ictl.addresses import DOCKER_HUB
 from s2ictl.artifacts import read
 from s2ictl.engines.append import Picture, Recipe, append, deliver, nothing
-from s2ictl.errors import InvalidUsage, Refused
+from s2ictl.errors import InvalidArtifact, InvalidUsage, Refused
 from s2ictl.events import Emit, step
 from s2ictl.layouts import Layout, writable
-from s2ictl.models import Artifact, Image, Reference
+from s2ictl.models import Artifact, Binary, Image, Reference
 from s2ictl.registry import Repository
 
 OpenRepository = Callable[[Reference], Repository]
@@ -64,10 +64,11 @@ def plan(request: B2IRequest) -> Recipe:
     """Read the artifact, and refuse what would be found out only after the work; nobody is contacted."""
     _check(request)
     artifact = read(request.artifact)
-    if artifact.interpreter and request.base is None:
+    program = program_in(artifact)
+    if program.interpreter and request.base is None:
         raise InvalidUsage(
             f"{request.artifact} needs a base image: it is linked dynamically",
-            detail=f"it asks for {artifact.interpreter}, which an empty image does not have",
+            detail=f"it asks for {program.interpreter}, which an empty image does not have",
             hint="name a base image that has its libraries with --base, or link it statically",
         )
     return Recipe(
@@ -79,6 +80,16 @@ def plan(request: B2IRequest) -> Recipe:
         user=request.user,
         epoch=request.epoch,
     )
+
+
+def program_in(artifact: Artifact) -> Binary:
+    """The program that an artifact is; nothing else starts without a container that was made for it."""
+    if artifact.binary is None or artifact.form != "file":
+        raise InvalidArtifact(
+            f"{artifact.path} is no single program, which is all that this version makes an image of",
+            hint=f"s2ictl detect {artifact.path} says what would run it",
+        )
+    return artifact.binary
 
 
 def destinations(request: B2IRequest) -> tuple[str, ...]:
@@ -111,7 +122,7 @@ def _same(name: Reference, base: Reference) -> bool:
 
 
 def _base(request: B2IRequest, artifact: Artifact, repository: OpenRepository) -> oci.Base:
-    platform = f"linux/{artifact.machine}"
+    platform = f"linux/{program_in(artifact).machine}"
     match request.base:
         case None:
             return nothing(platform)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+import re
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated
@@ -17,8 +18,9 @@ from typing import Annotated
 import msgspec
 
 from s2ictl import documents
+from s2ictl.addresses import DOCKER_HUB
 from s2ictl.errors import InvalidConfiguration, InvalidUsage, NothingDetected, PullBuilderImageFailed
-from s2ictl.models import Builder, ImageFacts, Reference, RuntimeArtifact, parse_place
+from s2ictl.models import Builder, ImageFacts, Reference, RuntimeArtifact, Tree, parse_place
 
 _SCRIPTS_URL = ("io.openshift.s2i.scripts-url", "io.kubesphere.s2i.scripts-url", "io.s2i.scripts-url")
 _DESTINATION = (
@@ -38,6 +40,9 @@ _DEFAULT_DESTINATION = "/tmp"  # noqa: S108  (in the container, as the contract 
 MADE_OF = "io.s2ictl.builder.folder"  # the label that names the `fingerprint` of what an image was made of
 CACHES = "io.s2ictl.builder.caches"  # directories that a build of the same app finds again, with spaces between
 LOCKS = "io.s2ictl.builder.dependencies"  # patterns of the files that the script `dependencies` needs, likewise
+PREFIX = "s2ictl"  # of the names of our images where no registry has them; on Docker Hub it could be anybody's
+_NAME = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
+_LONGEST_LIST = 4096
 _NEEDED = ("install", "s2i/bin/assemble", "s2i/bin/run")
 _NEW = "s2ictl builders create NAME shows what one looks like"
 
@@ -67,12 +72,28 @@ class RuntimePlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Maker:
+    """The builder that makes what another one only takes finished: where a file says so, by a pattern found in it.
+
+    It makes nothing where one of the files is there that it would make, or the user has set the variable that tells
+    where they are.
+    """
+
+    builder: str
+    where: str
+    says: str
+    unless: tuple[str, ...] = ()
+    unless_set: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Blueprint:
     """A builder.yaml.
 
     `caches` are the directories of downloads that the next build of the same app finds again, `dependencies` the files
     from which the script of that name installs, `aliases` the names that other platforms have for such a builder. One
-    that is `reproducible` makes the same layer of the same commit, whenever and wherever.
+    that is `reproducible` makes the same layer of the same commit, whenever and wherever. `levels` are the versions of
+    its language that it serves beside its own.
     """
 
     name: str
@@ -90,17 +111,20 @@ class Blueprint:
     labels: Mapping[str, str] = field(default_factory=dict)
     caches: tuple[str, ...] = ()
     dependencies: tuple[str, ...] = ()
-    aliases: tuple[str, ...] = ()
+    aliases: tuple[Annotated[Reference, Reference.parse], ...] = ()
+    levels: tuple[str, ...] = ()
     reproducible: bool = False
     runtime: RuntimePlan | None = None
+    made_by: Maker | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """One of our own builders."""
+    """One of our own builders; `prefix` is the place in a registry where its images lie, or else `PREFIX`."""
 
     path: Path
     blueprint: Blueprint
+    prefix: str = PREFIX
 
     @property
     def name(self) -> str:
@@ -108,11 +132,16 @@ class Folder:
 
     @property
     def image(self) -> Reference:
-        return Reference(registry="", repository=f"s2ictl/{self.name}", tag=self.blueprint.version)
+        return Reference.parse(f"{self.prefix}/{self.name}:{self.blueprint.version}")
 
     @property
     def runtime_image(self) -> Reference:
-        return Reference(registry="", repository=f"s2ictl/{self.name}-runtime", tag=self.blueprint.version)
+        return Reference.parse(f"{self.prefix}/{self.name}-runtime:{self.blueprint.version}")
+
+    @property
+    def has_registry(self) -> bool:
+        """Whether its images may be pulled and pushed."""
+        return self.prefix != PREFIX
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,9 +159,9 @@ def shelf(package: Path) -> Path:
     return inside if inside.is_dir() else package.parent / "builders"
 
 
-def load_all(directory: Path) -> tuple[Folder, ...]:
+def load_all(directory: Path, *, prefix: str = PREFIX) -> tuple[Folder, ...]:
     """All builders of a shelf, in name order, each in the folder of its name."""
-    folders = tuple(load(path.parent) for path in sorted(directory.glob("*/builder.yaml")))
+    folders = tuple(load(path.parent, prefix=prefix) for path in sorted(directory.glob("*/builder.yaml")))
     for folder in folders:
         if folder.name != folder.path.name:
             path = folder.path / "builder.yaml"
@@ -142,19 +171,19 @@ def load_all(directory: Path) -> tuple[Folder, ...]:
     return folders
 
 
-def load(directory: Path) -> Folder:
+def load(directory: Path, *, prefix: str = PREFIX) -> Folder:
     """The builder that a folder describes."""
     path = directory / "builder.yaml"
     blueprint = documents.convert(documents.load(documents.read(path), str(path)), Blueprint)
     for name in _NEEDED:
         if not (directory / name).is_file():
             raise InvalidConfiguration(f"{directory / name}: a builder needs this file", hint=_NEW)
-    return Folder(path=directory, blueprint=blueprint)
+    return Folder(path=directory, blueprint=blueprint, prefix=prefix)
 
 
 def fingerprint(folder: Folder) -> str:
     """What the image of a builder is made of, as one digest; its sample and what is said of it do not count."""
-    whole = hashlib.sha256(msgspec.json.encode(folder.blueprint))
+    whole = hashlib.sha256(msgspec.json.encode(replace(folder.blueprint, aliases=(), levels=())))
     for path in (folder.path / "install", *sorted((folder.path / "s2i" / "bin").iterdir())):
         content = path.read_bytes()
         whole.update(f"\0{path.name}\0{len(content)}\0".encode() + content)
@@ -177,6 +206,19 @@ def detect(paths: Iterable[str], folders: Iterable[Folder]) -> Choice:
     choices = [Choice(folder=folder, because=because) for _, _, folder, because in found[:2]]
     runner_up = choices[1] if len(choices) > 1 else None
     return Choice(folder=choices[0].folder, because=choices[0].because, runner_up=runner_up)
+
+
+def unfinished(maker: Maker, tree: Tree, variables: Container[str]) -> bool:
+    """Whether the source has to be built first by that other builder."""
+    if maker.where not in tree.paths or maker.unless_set in variables or not set(maker.unless).isdisjoint(tree.paths):
+        return False
+    return re.search(maker.says, tree.read(maker.where).decode(errors="replace")) is not None
+
+
+def may_be_ours(word: str, prefix: str) -> bool:
+    """Whether a name can mean a builder of ours at all; one with another registry than theirs means that very image."""
+    registry = Reference.parse(word).registry
+    return registry in ("", DOCKER_HUB) or prefix.startswith(f"{registry}/")
 
 
 def near_to(word: str, folders: Iterable[Folder]) -> str:
@@ -226,8 +268,8 @@ def _promised(image: str, facts: ImageFacts, destination: str, user: Iterable[st
         scripts=_scripts(_first(facts.labels, _SCRIPTS_URL) or facts.variables.get(_SCRIPTS_VARIABLE, ""), image),
         assemble_user=_first(facts.labels, user),
         facts=facts,
-        caches=tuple(parse_place(path) for path in facts.labels.get(CACHES, "").split()),
-        locks=tuple(facts.labels.get(LOCKS, "").split()),
+        caches=tuple(_path(path, image, CACHES) for path in _several(CACHES, image, facts)),
+        locks=_several(LOCKS, image, facts),
     )
 
 
@@ -249,6 +291,17 @@ def builder_labels(folder: Folder) -> dict[str, str]:
     plan = folder.blueprint
     lists = {CACHES: " ".join(plan.caches), LOCKS: " ".join(plan.dependencies)}
     return {**plan.labels, **{name: value for name, value in lists.items() if value}, MADE_OF: fingerprint(folder)}
+
+
+def settings(folder: Folder) -> tuple[str, ...]:
+    """The names of variables that its usage speaks of, in that order."""
+    usage = folder.path / "s2i" / "bin" / "usage"
+    text = usage.read_text(encoding="utf-8") if usage.is_file() else ""
+    # In the tables the names stand in the left column; in the sentence of what is for the build alone, anywhere.
+    listed = re.findall(rf"^ {{4}}({_NAME.pattern}(?:, {_NAME.pattern})*)(?=  |$)", text, re.MULTILINE)
+    told = re.findall(r"^For the build alone.*?(?=\n\n|\nTEXT|\Z)", text, re.MULTILINE | re.DOTALL)
+    found = [name for part in (*listed, *told) for name in _NAME.findall(part)]
+    return tuple(dict.fromkeys(found))
 
 
 def runtime_labels(folder: Folder, plan: RuntimePlan) -> dict[str, str]:
@@ -290,6 +343,16 @@ def _scripts(url: str, image: str) -> str:
             hint="its label io.openshift.s2i.scripts-url must begin with image:///",
         )
     return _path(path, image, "scripts-url")
+
+
+def _several(label: str, image: str, facts: ImageFacts) -> tuple[str, ...]:
+    """What a label names, with spaces between; whoever wrote it may have wanted to keep us busy."""
+    written = facts.labels.get(label, "")
+    if len(written) > _LONGEST_LIST:
+        raise PullBuilderImageFailed(
+            f"the label {label} of {image} has {len(written)} characters; the limit is {_LONGEST_LIST}"
+        )
+    return tuple(dict.fromkeys(written.split()))
 
 
 def _path(path: str, image: str, label: str) -> str:

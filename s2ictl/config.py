@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from s2ictl import documents
 from s2ictl.documents import Document, Place
-from s2ictl.models import AppConfig, Config, ForgeConfig, WebhookConfig
+from s2ictl.models import AppConfig, BuildersConfig, Config, ForgeConfig, WebhookConfig
 
 _LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_RULE = "small letters, digits and inner hyphens, at most 63 characters"
@@ -29,6 +29,7 @@ class _Several:
     name: str = ""
     source: str = ""
     ref: str = ""
+    builders: BuildersConfig = field(default_factory=BuildersConfig)
     registry_secret: str = ""
     webhook: WebhookConfig | None = None
     forge: ForgeConfig | None = None
@@ -70,6 +71,7 @@ def _inherit(document: Document, place: Place, app: AppConfig, file: _Several) -
         app,
         source=app.source or file.source,
         ref=app.ref or file.ref,
+        builders=app.builders if app.builders.prefix else file.builders,
         registry_secret=app.registry_secret or file.registry_secret,
         webhook=file.webhook,
         forge=app.forge or file.forge,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from s2ictl.errors import InvalidConfiguration, LimitReached
 from s2ictl.events import Emit, Notice
-from s2ictl.models import BuildRequest
+from s2ictl.models import BuildRequest, Secret
 
 LARGEST_FILE = 10_000_000
 _LARGEST = 128 * 1024  # bytes of all together; the kernel takes no single one that is longer
@@ -25,14 +25,20 @@ def environment_of(request: BuildRequest, content: bytes, place: str, emit: Emit
         text = f"{place} sets {_some(steering)}, which decides what the builder's programs are"
         emit(Notice(text=text, level="warning"))
     stays = {**own, **dict(request.env)}
-    passing = {name: value.reveal() for name, value in request.build_env}
-    size = sum(len(f"{name}={value}\0".encode()) for name, value in (*stays.items(), *passing.items()))
+    passing = {name: value.reveal() for name, value in handed_on(request)}
+    every = (f"{name}={value}\0" for name, value in (*stays.items(), *passing.items()))
+    size = sum(len(each.encode(errors="surrogateescape")) for each in every)
     if size > _LARGEST:
         raise LimitReached(
             f"the variables of the build have {size} bytes; the limit is {_LARGEST}",
             hint=f"put what is long into a file of the source, or hand it over by --secret; see -e, -E and {place}",
         )
     return stays
+
+
+def handed_on(request: BuildRequest) -> tuple[tuple[str, Secret], ...]:
+    """The variables for the build alone: the surroundings', over them the user's."""
+    return tuple({**dict(request.surroundings), **dict(request.build_env)}.items())
 
 
 def too_large(place: str) -> InvalidConfiguration:

@@ -22,6 +22,7 @@ where openshift's s2i or KubeSphere has a word for it, that word is used.
     │   ├── WrongPlatform
     │   └── SampleFailed                    a builder's own sample does not answer as it promises
     ├── AssembleFailed                   7  the assemble script failed
+    │   └── NotReproducible                 two builds of the same are not alike
     ├── CommitContainerFailed            8  commit or push failed
     │   ├── PushImageToRegistryFailed
     │   └── RegistryFailed                  it answers, and keeps failing
@@ -56,6 +57,11 @@ class S2IError(Exception):
     @property
     def reason(self) -> str:
         return type(self).__name__
+
+    @property
+    def in_passing(self) -> str:
+        """What happened and why, where the work goes on without it."""
+        return ": ".join(filter(None, (self.message, self.detail)))
 
 
 class InvalidUsage(S2IError):
@@ -113,6 +119,9 @@ class SampleFailed(PullBuilderImageFailed): ...
 
 class AssembleFailed(S2IError):
     exit_code = 7
+
+
+class NotReproducible(AssembleFailed): ...
 
 
 class CommitContainerFailed(S2IError):

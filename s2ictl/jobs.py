@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from s2ictl import caches
 from s2ictl.errors import InvalidConfiguration, Unauthorized
 from s2ictl.hooks.matching import branch_matches
 from s2ictl.manifests import ports_of, probe_of
@@ -61,24 +62,26 @@ def build_request(
     *,
     source: Source,
     names: tuple[Reference, ...],
-    build_env: tuple[tuple[str, Secret], ...] = (),
+    surroundings: tuple[tuple[str, Secret], ...] = (),
     ca_bundle: Path | None = None,
 ) -> BuildRequest:
     """What is asked of the build: this commit, under these names, into their registry."""
-    return BuildRequest(
+    request = BuildRequest(
         source=source,
         builder=app.build.builder,
         names=names,
         env=tuple(app.build.env.items()),
-        build_env=build_env,
+        surroundings=surroundings,
         application_name=app.name,
         incremental=app.build.incremental,
         runtime_image=app.build.runtime_image,
         runtime_artifacts=app.build.runtime_artifacts,
         push=True,
+        app=app.name,
         ca_bundle=ca_bundle,
         owner=entry.id,
     )
+    return caches.configured(request, app.build)
 
 
 def names_of(entry: Entry, app: AppConfig) -> tuple[Reference, ...]:

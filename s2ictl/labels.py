@@ -14,8 +14,12 @@ from s2ictl.errors import AssembleFailed, LimitReached
 from s2ictl.models import Builder, BuildRequest, Reference, Tree
 
 S2I = "io.openshift.s2i.build."
+OURS = "io.s2ictl."  # what begins so is believed of an image: only s2ictl may say it
 RECORD = "io.s2ictl.build"
+RECIPE = "io.s2ictl.recipe"  # what decided the build, as one digest
+DEPENDENCIES = "io.s2ictl.dependencies"  # which dependencies, installed alone, are in the image
 _OCI = "org.opencontainers.image."
+BASE_DIGEST = f"{_OCI}base.digest"
 _OF_THE_BASE = tuple(f"{_OCI}{name}" for name in ("base.", "created", "ref.name", "revision", "version"))
 _LONGEST_SUBJECT = 80
 _LARGEST = 10240  # bytes of all names and values, as in the older tool: some registries and clusters refuse more
@@ -49,6 +53,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
     keep_source: bool = False
     offline: bool = False
     cap_drop: tuple[str, ...] = ()
+    uncached: bool = False
+    caches: tuple[str, ...] = ()
     unkept: tuple[str, ...] = ()
 
 
@@ -88,6 +94,8 @@ def record_of(request: BuildRequest, *, allowed_uids: str) -> Record:
         keep_source=request.keep_source,
         offline=offline,
         cap_drop=confinement.cap_drop,
+        uncached=not request.cache,
+        caches=request.caches,
         unkept=tuple(flag for flag, values in flags.items() if values),
     )
 
@@ -113,11 +121,15 @@ def labels_of(request: BuildRequest, tree: Tree, builder: Builder, record: Recor
         f"{_OCI}description": request.description,
         f"{_OCI}source": tree.location,
         f"{_OCI}base.name": canonical(builder.image),
-        f"{_OCI}base.digest": builder.facts.digest,
+        BASE_DIGEST: builder.facts.digest,
         **_commit(tree),
     }
     written = {name: value for name, value in generated.items() if value}
-    return {**written, **dict(request.labels), RECORD: msgspec.json.encode(record).decode()}
+    return {**written, **dict(request.labels), RECORD: rendered(record)}
+
+
+def rendered(record: Record) -> str:
+    return msgspec.json.encode(record).decode()
 
 
 def _commit(tree: Tree) -> dict[str, str]:
@@ -184,4 +196,4 @@ def _is_of_the_base(name: str) -> bool:
 
 
 def _is_ours(name: str) -> bool:
-    return name == RECORD or name.startswith(S2I)
+    return name.startswith((OURS, S2I))

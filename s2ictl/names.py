@@ -6,12 +6,15 @@ is this one function; it runs before the build, and what it answers is used byte
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from s2ictl.addresses import DOCKER_HUB as DOCKER_HUB  # the stories ask for the registry of "no registry" here
 from s2ictl.errors import InvalidUsage, Refused
 from s2ictl.models import Login, Reference
+
+_ACCOUNT = re.compile(r"[a-z0-9]+(?:[._-]+[a-z0-9]+)*")
 
 
 def final_name(written: str, *, secret: Sequence[Login] = (), push: bool) -> Reference:
@@ -26,25 +29,32 @@ def final_name(written: str, *, secret: Sequence[Login] = (), push: bool) -> Ref
     if name.registry:
         return name
     if secret:
-        return _completed(name, _only(secret, written))
+        return _completed(name, _only(secret, written), written)
     if push:
         raise _refused(name)
     return name
 
 
 def _only(secret: Sequence[Login], written: str) -> Login:
-    hosts = sorted({login.host for login in secret})
-    if len(hosts) > 1:
+    """The login for all of the one registry that there is, else that for the one part of it."""
+    hosts = {login.host for login in secret}
+    whole = [login for login in secret if not login.path]
+    meant = whole if whole and len(hosts) == 1 else secret
+    places = sorted({f"{login.host}/{login.path}".rstrip("/") for login in meant})
+    if len(places) > 1:
         raise InvalidUsage(
-            f"{written} names no registry, and the secret has logins for {' and '.join(hosts)}",
-            hint=f"write the registry into the name: {hosts[0]}/{written}",
+            f"{written} names no registry, and the secret has logins for {' and '.join(places)}",
+            hint=f"write the registry into the name: {places[0]}/{written}",
         )
-    return secret[0]
+    return meant[0]
 
 
-def _completed(name: Reference, login: Login) -> Reference:
-    lone = login.host == DOCKER_HUB and "/" not in name.repository
-    path = f"{login.username}/{name.repository}" if lone else name.repository
+def _completed(name: Reference, login: Login, written: str) -> Reference:
+    path = name.repository
+    if login.path and path != login.path and not path.startswith(f"{login.path}/"):
+        path = f"{login.path}/{path}"
+    if login.host == DOCKER_HUB and "/" not in path:
+        path = f"{_account(login, written)}/{path}"
     completed = Reference.parse(f"{login.host}/{path}:{name.tag}")
     if completed.registry != login.host:
         raise InvalidUsage(
@@ -53,6 +63,17 @@ def _completed(name: Reference, login: Login) -> Reference:
             hint="give the registry's full name, or its port, in the secret",
         )
     return completed
+
+
+def _account(login: Login, written: str) -> str:
+    """Below which name Docker Hub keeps what is this user's."""
+    if login.kind == "password" and _ACCOUNT.fullmatch(login.username):
+        return login.username
+    raise InvalidUsage(
+        f"{written} names no user of {DOCKER_HUB}, and neither does the login of the secret",
+        detail=f"{login.username!r} cannot stand in the name of an image",
+        hint=f"write the user into the name: {DOCKER_HUB}/USER/{written}",
+    )
 
 
 def _refused(name: Reference) -> Refused:

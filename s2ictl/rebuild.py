@@ -13,7 +13,7 @@ from s2ictl import scripts, uids
 from s2ictl.errors import FetchSourceFailed, PullBuilderImageFailed
 from s2ictl.events import Emit, Notice
 from s2ictl.labels import S2I, Record, recorded
-from s2ictl.models import BuildRequest, Confinement, ImageFacts, Reference, RuntimeArtifact, Source
+from s2ictl.models import BuildRequest, Confinement, ImageFacts, Reference, RuntimeArtifact, Source, parse_place
 from s2ictl.sources import parse_source
 
 _SHORTEST_ID = 12
@@ -65,6 +65,8 @@ def _as_recorded(request: BuildRequest, record: Record, *, allow_http: bool, cwd
         incremental=record.incremental,
         keep_source=record.keep_source,
         confinement=Confinement(network="none" if record.offline else "", cap_drop=record.cap_drop),
+        cache=not record.uncached,
+        caches=tuple(map(parse_place, record.caches)),
     )
 
 

@@ -13,10 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import urlencode
 
-import msgspec
-
 from s2ictl import oci
-from s2ictl.access import Access, Scope
+from s2ictl.access import Access, Scope, complaint
 from s2ictl.addresses import DOCKER_HUB, DOCKER_HUB_NAMES, joined, may_lead, shown, split
 from s2ictl.errors import (
     ConnectionLost,
@@ -27,11 +25,10 @@ from s2ictl.errors import (
     RegistryFailed,
     S2IError,
 )
-from s2ictl.models import ImageFacts, Logins, Reference
+from s2ictl.models import ImageFacts, Login, Logins, Reference
 from s2ictl.transport import TRANSIENT, Response, Transport
 
 _STALL = 60.0  # while it puts an upload away, a registry may be silent for this long
-_SAID = 300
 
 Verb = Literal["pull", "push"]
 
@@ -49,7 +46,7 @@ class Repository:
         self._path = f"{hidden}{name.repository}"
         self._which = name.digest or name.tag or "latest"
         self._transport = transport
-        self._access = Access(host, transport=transport, logins=logins, insecure=insecure)
+        self._access = Access(host, repository=name.repository, transport=transport, logins=logins, insecure=insecure)
 
     # ---------------------------------------------------------------------------------------------------- reading
 
@@ -147,6 +144,19 @@ class Repository:
                 raise self._failed("push", "the registry took the image, and does not have it")
         return digest
 
+    def try_push(self) -> bool:
+        """Begin an upload and give it up: raises where we may not, answers whether the registry has let go of it."""
+        url, scope = self._url("blobs/uploads/"), self._scope("push")
+        with self._door("push"):
+            begun = self._transport.persist(lambda: self._once("POST", url, scope))
+            self._expect(begun, 202, verb="push")
+            return self._cancel(self._location(begun, url), scope)
+
+    @property
+    def login(self) -> Login | None:
+        """The login that the registry has asked for so far, if it has."""
+        return self._access.login if self._access.asked else None
+
     def _put_manifest(self, manifest: bytes, tag: str, digest: str, kind: str) -> None:
         url, scope = self._url(f"manifests/{tag}"), self._scope("push")
         tries = 0
@@ -195,10 +205,11 @@ class Repository:
         url = f"{location}{joint}{urlencode({'digest': upload.digest})}"
         return self._once("PUT", url, scope, stall=_STALL)
 
-    def _cancel(self, location: str, scope: Scope) -> None:
+    def _cancel(self, location: str, scope: Scope) -> bool:
         """Leave no half upload behind; best effort, because what has gone wrong already is the news."""
         with suppress(S2IError):
-            self._once("DELETE", location, scope, stall=5.0)
+            return self._once("DELETE", location, scope, stall=5.0).status in (200, 202, 204, 404)
+        return False
 
     def _location(self, answer: Response, asked: str) -> str:
         """Where an upload goes on. A registry behind a proxy often believes that it is spoken to without TLS."""
@@ -277,7 +288,7 @@ class Repository:
             return error(
                 f"could not {verb} {self._name}",
                 detail=f"{detail}; no login for {self._access.host} was found",
-                hint=f"docker login {self._access.host}, or name a secret with --registry-secret",
+                hint=f"s2ictl login {self._access.host}, or name a secret with --registry-secret",
             )
         return error(
             f"could not {verb} {self._name}",
@@ -291,25 +302,6 @@ class Repository:
 
     def _broken(self, detail: str) -> S2IError:
         return PullBuilderImageFailed(f"{self._name} is broken in its registry", detail=detail)
-
-
-def greet(host: str, *, transport: Transport, logins: Logins, insecure: frozenset[str] = frozenset()) -> str:
-    """Ask a registry whether it is there and lets us in; answers by which way and as whom."""
-    access = Access(host, transport=transport, logins=logins, insecure=insecure)
-    url = f"{access.root}/v2/"
-    answer = transport.persist(
-        lambda: access.authorized(lambda login: transport.once("GET", url, headers=login), url, ())
-    )
-    who = f"as {access.login.username}" if access.asked and access.login else "without a login"
-    if answer.status in (401, 403):
-        raise PullUnauthorized(
-            f"{host} does not let us in, {who}",
-            detail=f"it answered {answer.status}{complaint(answer)}",
-            hint=f"docker login {host}",
-        )
-    if answer.status != 200:
-        raise RegistryFailed(f"{host} is no registry, or not well", detail=f"it answered {answer.status} to /v2/")
-    return f"{access.root} answers, {who}"
 
 
 _HINTS = {
@@ -337,25 +329,6 @@ class _Upload:
             self.sent += len(chunk)
             yield chunk
         self.digest = f"sha256:{seen.hexdigest()}"
-
-
-class _Complaint(msgspec.Struct, frozen=True):
-    code: str = ""
-    message: str = ""
-
-
-class _Complaints(msgspec.Struct, frozen=True):
-    errors: tuple[_Complaint, ...]
-
-
-def complaint(answer: Response) -> str:
-    """What the registry says for itself, made short: it is shown, never acted upon."""
-    try:
-        said = msgspec.json.decode(answer.body, type=_Complaints).errors
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return ""
-    text = "; ".join(f"{one.code} {one.message}".strip() for one in said[:3])
-    return f": {' '.join(text.split())[:_SAID]}" if text else ""
 
 
 def _without(chunks: Iterator[bytes], count: int) -> Iterator[bytes]:

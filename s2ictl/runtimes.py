@@ -7,14 +7,17 @@ is never started, and go into one of a bare root.
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 from s2ictl.archives import tar_stream
 from s2ictl.builders import Folder, RuntimePlan, runtime_labels
 from s2ictl.models import Assembly, BuildRequest, ImageConfig, ImageFacts, Runtime, RuntimeArtifact
+
+if TYPE_CHECKING:
+    import tarfile
 
 _WORKSPACE = "/tmp/.s2ictl"  # noqa: S108  (in the container, and never made: no command runs there)
 
@@ -24,6 +27,8 @@ def bare_root(plan: RuntimePlan, user: str) -> bytes:
 
     What goes from container to container loses such modes on the way, so they stand in the base.
     """
+    import tarfile
+
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for parent in reversed(PurePosixPath(plan.workdir).parents):
@@ -34,6 +39,8 @@ def bare_root(plan: RuntimePlan, user: str) -> bytes:
 
 
 def _directory(path: str, *, mode: int, uid: int) -> tarfile.TarInfo:
+    import tarfile
+
     entry = tarfile.TarInfo(f".{path.rstrip('/')}")
     entry.type, entry.mode, entry.uid = tarfile.DIRTYPE, mode, uid
     return entry

@@ -6,6 +6,8 @@ image cannot be seen from here: a place in it is taken to have them all, and the
 
 from __future__ import annotations
 
+import os
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +16,11 @@ from s2ictl.addresses import is_loopback, origin_of, shown, split
 from s2ictl.errors import FetchSourceFailed, FetchSourceUnauthorized, InvalidUsage, LimitReached, Refused
 from s2ictl.events import Emit, Notice, step
 from s2ictl.models import Tree, parse_place
-from s2ictl.transport import Transport
 
 Download = Callable[[str, Emit], bytes | None]
 """The bytes behind an address; None when there is nothing."""
 
-NAMES = ("assemble", "run", "save-artifacts", "assemble-runtime")
+NAMES = ("dependencies", "assemble", "run", "save-artifacts", "assemble-runtime")
 _PLACE, _OLD_PLACE = ".s2i/bin", ".sti/bin"
 _LARGEST = 1 << 20
 _MOST_HOPS = 40
@@ -141,6 +142,8 @@ def _fetched(url: str, download: Download, emit: Emit) -> bytes | None:
 
 def download(url: str, emit: Emit, *, environ: Mapping[str, str], ca_bundle: Path | None) -> bytes | None:
     """A script by http, of at most a megabyte; None when the host has none there."""
+    from s2ictl.transport import Transport
+
     with Transport(environ, emit=emit, ca_bundle=ca_bundle) as transport:
         answer = transport.request("GET", url, limit=_LARGEST)
     if answer.status in (200, 201):
@@ -189,13 +192,19 @@ def file_at(path: str, tree: Tree) -> str | None:
 
 
 def _file(path: str, end: str, tree: Tree, *, through_link: bool) -> str | None:
-    if end in tree.paths:
+    if end and _next(end, tree) == end:
         return end
     if through_link and path in tree.links:
         raise FetchSourceFailed(f"{path} is a link to {end or '.'}, which is no file of the source")
-    if any(other.startswith(f"{end}/") for other in tree.paths):
+    if _next(f"{end}/", tree).startswith(f"{end}/"):
         raise FetchSourceFailed(f"{path} is a directory, where a file is looked for", hint="rename it, or leave it out")
     return None
+
+
+def _next(path: str, tree: Tree) -> str:
+    """The first file that does not stand before this path; they are in the order of their bytes, and may be many."""
+    index = bisect_left(tree.paths, os.fsencode(path), key=os.fsencode)
+    return tree.paths[index] if index < len(tree.paths) else ""
 
 
 def unix_lines(name: str, script: bytes, emit: Emit) -> bytes:

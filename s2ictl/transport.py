@@ -63,14 +63,6 @@ class Streamed:
     chunks: Iterator[bytes]
 
 
-def ca_bundle(environ: Mapping[str, str], *, flag: Path | None, cwd: Path) -> Path | None:
-    """Choose the file of additional certificate authorities that the user means; None for the system's alone."""
-    names = ("S2ICTL_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")
-    named = next((Path(environ[name]) for name in names if environ.get(name)), None)
-    chosen = flag or named
-    return cwd / chosen if chosen else None
-
-
 class Transport:
     """Exchanges with any host, over connections that are kept for the next one."""
 

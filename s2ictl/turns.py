@@ -8,14 +8,20 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from s2ictl.errors import LimitReached
 from s2ictl.events import Emit, Notice
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+T = TypeVar("T")
 
 _PAUSE = 0.1
 
@@ -34,6 +40,30 @@ def turn(
             for place, name in places:
                 _take(file, place, name, seconds, emit, wait)
         yield
+
+
+def in_time(act: Callable[[], T], *, seconds: float, what: str) -> T:
+    """What `act` answers, or nobody waits for it any more: then it is left to itself, and ends with the process.
+
+    Whoever says a byte now and then is never silent, so no timeout of a socket ends the wait for him.
+    """
+    from concurrent.futures import Future
+
+    answer: Future[T] = Future()
+    threading.Thread(target=_answering, args=(act, answer), daemon=True).start()
+    try:
+        return answer.result(timeout=seconds)
+    except TimeoutError as error:
+        if answer.done():
+            raise
+        raise LimitReached(f"{what} took longer than {seconds:g} s") from error
+
+
+def _answering(act: Callable[[], T], answer: Future[T]) -> None:
+    try:
+        answer.set_result(act())
+    except BaseException as error:  # whoever waits for it raises it
+        answer.set_exception(error)
 
 
 def _place(name: str) -> int:

@@ -13,11 +13,10 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from xdist.scheduler import LoadScopeScheduling
 
 from s2ictl.events import Emit, Event
 from tests import testbed
@@ -52,16 +51,9 @@ def _layer_of(path: Path) -> str:
 # --------------------------------------------------------------------------------------------------- side by side
 
 
-class _ByFile(LoadScopeScheduling):  # type: ignore[misc]  # it says nothing of its types
-    """A file is for one worker; and so are all files that stand on a base, which takes longer to make than most run."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = PurePosixPath(nodeid.partition("::")[0])
-        return "bases" if file.stem == "test_readme" or "builder" in file.stem else str(file)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
-    return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole builders are made first: a worker that began one last would be waited for by the others."""
+    items.sort(key=lambda item: not (_layer_of(item.path) == "engine" and "builder" in item.path.stem))
 
 
 # ------------------------------------------------------------------------------------- what is forbidden to layer one

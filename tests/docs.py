@@ -1,4 +1,4 @@
-"""What is generated from the code: the completions, and the README's reference between its markers.
+"""What is generated: the completions, and the README's tables and reference between their markers.
 
 `make docs` writes them; tests/test_docs.py compares them, and runs every console block of the README.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from s2ictl import errors
+from s2ictl.builders import Blueprint, load_all
 from s2ictl.cli.words import program
 
 ROOT = Path(__file__).parent.parent
@@ -135,7 +136,31 @@ def _said(parameter: Any) -> str:
     return f"{parameter.help or ''}{f' Default: {default}.' if default else ''}"
 
 
-PARTS: Mapping[str, Callable[[], str]] = {"exit codes": exit_codes, "reference": reference}
+def builders() -> str:
+    """Our own builders, as their builder.yaml has them."""
+    rows = [_builder(folder.blueprint) for folder in load_all(ROOT / "builders")]
+    return "\n".join(
+        [
+            "| builder | for | kept between builds | own layer for | same layer every time |",
+            "|---|---|---|---|---|",
+            *rows,
+        ]
+    )
+
+
+def _builder(plan: Blueprint) -> str:
+    kept, locks = (", ".join(f"`{word}`" for word in words) for words in (plan.caches, plan.dependencies))
+    cells = (
+        f"`{plan.name}` ({plan.display_name})",
+        plan.description,
+        kept or "-",
+        locks or "-",
+        "yes" if plan.reproducible else "-",
+    )
+    return "| {} | {} | {} | {} | {} |".format(*cells)
+
+
+PARTS: Mapping[str, Callable[[], str]] = {"builders": builders, "exit codes": exit_codes, "reference": reference}
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class Bench:
     events: list[Event] = field(default_factory=list)
     pauses: list[float] = field(default_factory=list)
     open: ExitStack = field(default_factory=ExitStack)
+    later: float = 0.0  # seconds by which its clock goes before the kernel's
 
     def fetch(
         self,
@@ -57,6 +58,7 @@ class Bench:
             find_login=find_login,
             stdin=stdin,
             wait=self._wait,
+            clock=lambda: time.time_ns() + int(self.later * 1e9),
         )
         return self.open.enter_context(fetched)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from s2ictl.addresses import is_loopback, joined, may_lead, origin_of, proxy_for
+from s2ictl.addresses import ca_bundle, is_loopback, joined, may_lead, origin_of, proxy_for
 from s2ictl.errors import InvalidUsage
 
 PUBLIC = "https://registry.example.com/v2/"
@@ -110,3 +112,12 @@ def test_a_proxy_of_another_kind_is_a_wrong_value_that_is_not_shown() -> None:
     with pytest.raises(InvalidUsage, match="https_proxy does not name") as caught:
         proxy_for(PUBLIC, {"https_proxy": "socks5://user:canary@proxy"})
     assert "canary" not in caught.value.message + caught.value.hint
+
+
+def test_the_flag_names_the_authorities_before_the_environment() -> None:
+    environ = {"S2ICTL_CA_BUNDLE": "/s2ictl.pem", "SSL_CERT_FILE": "/ssl.pem", "REQUESTS_CA_BUNDLE": "/requests.pem"}
+    here = Path("/here")
+    assert ca_bundle(environ, flag=Path("flag.pem"), cwd=here) == Path("/here/flag.pem")
+    assert ca_bundle(environ, flag=None, cwd=here) == Path("/s2ictl.pem")
+    assert ca_bundle({"REQUESTS_CA_BUNDLE": "/requests.pem"}, flag=None, cwd=here) == Path("/requests.pem")
+    assert ca_bundle({}, flag=None, cwd=here) is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s2ictl.archives import CHUNK, Entry, Limits, read_tar, rerooted, tar_stream
+from s2ictl.archives import Entry, Limits, read_tar, rerooted, tar_stream
 from s2ictl.errors import FetchSourceFailed, LimitReached, Refused, S2IError
 from s2ictl.models import Member
 
@@ -108,10 +108,19 @@ def zeros(size: int) -> bytes:
     return bytes(size)
 
 
-def test_a_large_file_passes_in_small_chunks() -> None:
-    member = Member(path="large", kind="file", mode=0o644, size=8 << 20)
-    left = io.BytesIO(bytes(member.size))
-    assert max(len(chunk) for chunk in tar_stream([(member, left.read)], uid=0, gid=0)) <= 2 * CHUNK
+def test_a_large_file_passes_in_blocks_and_small_ones_in_one() -> None:
+    large = Member(path="large", kind="file", mode=0o644, size=8 << 20)
+    small = [file(f"small/{number}", b"x") for number in range(1000)]
+    blocks = list(tar_stream([(large, io.BytesIO(bytes(large.size)).read), *small], uid=0, gid=0))
+    assert (max(map(len, blocks)) <= 2 << 20, len(blocks)) == (True, 9)
+
+
+@pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, 2 << 20])
+def test_a_file_that_grew_is_noticed_wherever_a_block_ends(size: int) -> None:
+    member = Member(path="log", kind="file", mode=0o644, size=size)
+    assert len(b"".join(tar_stream([(member, io.BytesIO(bytes(size)).read)], uid=0, gid=0))) % 512 == 0
+    with pytest.raises(FetchSourceFailed, match="log changed while it was read"):
+        list(tar_stream([(member, io.BytesIO(bytes(size + 1)).read)], uid=0, gid=0))
 
 
 @pytest.mark.parametrize("content", [b"", b"1234", b"123456", b"1" * 100_000])

@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from s2ictl.archives import Limits, read_archive, tar_stream
+from s2ictl.archives import Limits, tar_stream
+from s2ictl.archives.unpacked import read_archive
 from s2ictl.errors import FetchSourceFailed, LimitReached, S2IError
 from s2ictl.models import Member
 from tests import packers

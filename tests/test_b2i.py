@@ -146,7 +146,7 @@ def test_a_login_that_is_missing_is_said_with_what_to_do(registry: FakeRegistry,
     assert ran.stderr.splitlines()[-3:] == [
         f"error: could not push {registry.host}/shop (PushUnauthorized)",
         f"  why:  the registry answered 401; no login for {registry.host} was found",
-        f"  try:  docker login {registry.host}, or name a secret with --registry-secret",
+        f"  try:  s2ictl login {registry.host}, or name a secret with --registry-secret",
     ]
 
 

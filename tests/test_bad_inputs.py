@@ -90,6 +90,80 @@ WORDS = [
     ),
 ]
 
+NO_PLACE = "is not the path of a directory in an image (InvalidUsage)"
+NO_SHELF = "is no place in a registry where builders could lie (InvalidUsage)"
+NO_CACHE = "cannot be a cache: it is a whole branch of the system (InvalidUsage)"
+
+KEEPING = [
+    bad("B3", "build", "--cache", "", status=2, says="an argument is empty (InvalidUsage)"),
+    bad("B4", "build", "--cache", "/a\nb", status=2, says="'/a'… has a control character at position 3 (InvalidUsage)"),
+    bad(
+        "B5",
+        "build",
+        "--cache",
+        "/\udcff",
+        status=2,
+        says="'/'… has a byte that is not UTF-8 at position 2 (InvalidUsage)",
+    ),
+    bad("B7", "build", "--cache", "-x", status=2, says=f"'-x' {NO_PLACE}"),
+    bad("B26", "build", "--cache", "/", status=2, says=f"'/' {NO_PLACE}"),
+    bad("B26", "build", "--cache", "/a/../etc", status=2, says=f"'/a/../etc' {NO_PLACE}"),
+    bad("B26", "build", "--cache", "/a b", status=2, says=f"'/a b' {NO_PLACE}"),
+    bad("B26", "build", "--cache", "/*a*a", status=2, says=f"'/*a*a' {NO_PLACE}"),
+    bad("B26", "build", "--cache", f"/{LONG}", status=2, says=f"'/{LONG[:199]}' {NO_PLACE}"),
+    *(
+        bad("B26", "build", "--cache", place, status=2, says=f"{place} {NO_CACHE}")
+        for place in ("/etc", "/tmp", "/proc")
+    ),
+    bad(
+        "B26",
+        "build",
+        "--cache",
+        "/run/secrets",
+        status=2,
+        says="/run/secrets cannot be a cache: what lies at /run/secrets is for one build alone (InvalidUsage)",
+    ),
+    broken(
+        "B56",
+        "name: a\nbuild: {cache: [/a b]}\n",
+        "HERE/s2i.yaml:2:17: '/a b' is not the path of a directory in an image (InvalidConfiguration)",
+    ),
+    broken(
+        "B47",
+        "name: a\nbuilders: {prefix: a}\n",
+        "HERE/s2i.yaml:2:20: 'a' is no place in a registry where builders could lie (InvalidConfiguration)",
+    ),
+    *(
+        bad("B2", "build", status=2, says=f"SOURCE_DATE_EPOCH is {text!r} (InvalidUsage)", SOURCE_DATE_EPOCH=text)
+        for text in ("garbage", "-1", "1e3", " 5", "٣", "1.5", "\udcff")
+    ),
+    bad("B2", "build", status=2, says=f"SOURCE_DATE_EPOCH is '{'9' * 20}' (InvalidUsage)", SOURCE_DATE_EPOCH="9" * 400),
+    *(
+        bad("B47", "builders", "list", status=2, says=f"{place!r} {NO_SHELF}", S2ICTL_BUILDERS=place)
+        for place in (
+            "r.io/a:1",
+            f"r.io/a@sha256:{DIGEST}",
+            "r.io/a b",
+            "R.io/Team",
+            "https://r.io",
+            "a",
+            "/",
+            "r.io:99999",
+        )
+    ),
+    bad(
+        "B1",
+        "build",
+        "--check-reproducible",
+        "--as-dockerfile",
+        "f",
+        status=2,
+        says="--as-dockerfile makes no image, so --check-reproducible has nothing to do (InvalidUsage)",
+    ),
+    bad("B2", "cache", "prune", "--older-than=-1", status=2, says="'-1' is not a duration (InvalidUsage)"),
+    bad("B1", "cache", "prune", "--all", "--app", "a", status=2, says="--all leaves nothing to choose (InvalidUsage)"),
+]
+
 SOURCES = [
     bad("B7", "build", "--", "-x", status=2, says="'-x' looks like a flag, not like a source (InvalidUsage)"),
     bad(
@@ -168,6 +242,23 @@ SOURCES = [
 
 VALUES = [
     bad("B44", "build", "-e", "A", status=2, says="--env 'A' is not NAME=VALUE (InvalidUsage)"),
+    bad(
+        "B5",
+        "build",
+        "-e",
+        "A=\udcff",
+        status=2,
+        says="'A='… has a byte that is not UTF-8 at position 3 (InvalidUsage)",
+    ),
+    bad(
+        "B44",
+        "build",
+        "--label",
+        "io.s2ictl.recipe=x",
+        status=2,
+        says="the label io.s2ictl.recipe is not for anybody to choose: by such labels s2ictl knows what an image is"
+        " (InvalidUsage)",
+    ),
     bad("B44", "b2i", "app", "-e", "=x", status=2, says="--env '' is not NAME=VALUE (InvalidUsage)"),
     bad("B44", "build", "-e", "1A=x", status=2, says="--env '1A' is not NAME=VALUE (InvalidUsage)"),
     bad("B44", "deploy", "r.io/a", "-e", "A", status=2, says="--env 'A' is not NAME=VALUE (InvalidUsage)"),
@@ -488,7 +579,7 @@ FILES = [
         status=2,
     ),
     bad("B63", "b2i", "gone", "--to", "oci:out", status=5, says="there is no artifact HERE/gone (InvalidArtifact)"),
-    bad("B63", "b2i", ".", "--to", "oci:out", status=5, says="HERE is a directory (InvalidArtifact)"),
+    bad("B63", "b2i", ".", "--to", "oci:out", status=5, says="HERE holds nothing finished (InvalidArtifact)"),
     artifact("B63", FIFO, "HERE/app is not a regular file (InvalidArtifact)"),
     artifact("B63", "", "HERE/app is empty (InvalidArtifact)"),
     artifact(
@@ -537,7 +628,7 @@ OTHERS = [
 
 @pytest.mark.parametrize(
     "given",
-    [*WORDS, *SOURCES, *VALUES, *APPS, *CONTRACT, *FILES, *OTHERS],
+    [*WORDS, *KEEPING, *SOURCES, *VALUES, *APPS, *CONTRACT, *FILES, *OTHERS],
     ids=lambda given: f"{given.row} {ascii(' '.join(given.words))[1:60]}",
 )
 def test_a_bad_input_has_its_code_and_one_clear_line_and_leaves_nothing(given: Bad, tmp_path: Path) -> None:

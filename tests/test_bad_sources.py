@@ -84,8 +84,8 @@ ADDRESSES = [
             for at in (".", "g@h:x")
         },
     ),
-    *typed("B6", 2, {"x" * 5000: "source is longer than 4096 characters (InvalidUsage)"}),
-    *typed("B4", 2, {"a\x85b": "source has a control character at position 2 (InvalidUsage)"}),
+    *typed("B6", 2, {"x" * 5000: "the artifact is longer than 4096 characters (InvalidUsage)"}),
+    *typed("B4", 2, {"a\x85b": "the artifact has a control character at position 2 (InvalidUsage)"}),
 ]
 
 REFS = [
@@ -217,11 +217,18 @@ ARCHIVES = [
     packed(
         tar(("META-INF/MANIFEST.MF", FILE, b"")), 5, "a.zip is no source but a finished artifact (FetchSourceFailed)"
     ),
-    *(packed(zipped(name, b"x"), 12, f"{name} {OUT}") for name in ("../x", "/etc/x", "a/../../x")),
-    packed(zipped("a\\..\\x", b"x"), 12, "'a\\\\..\\\\x' in a.zip has a backslash in its name (Refused)"),
-    packed(zipped("a", b"x" * 5000)[:60], 5, "a.zip is not a whole zip archive (FetchSourceFailed)"),
-    packed(zipped("a", b"x") + b"x", 12, "a.zip goes on behind its end (Refused)"),
-    packed(b"PK\3\4" + zipped("a", b"x"), 12, "a.zip has something before its first member (Refused)"),
+    *(
+        packed(zipped(name, b"x"), 12, f"{name} in HERE/a.zip leads out of the archive (Refused)")
+        for name in ("../x", "/etc/x", "a/../../x")
+    ),
+    packed(zipped("a\\..\\x", b"x"), 12, "a\\..\\x in HERE/a.zip has a backslash in its name (Refused)"),
+    packed(
+        zipped("a", b"x" * 5000)[:60],
+        5,
+        "HERE/a.zip is cut short: it begins as a zip, and has no directory at its end (InvalidArtifact)",
+    ),
+    packed(zipped("a", b"x") + b"x", 12, "HERE/a.zip goes on behind its end (Refused)"),
+    packed(b"PK\3\4" + zipped("a", b"x"), 12, "HERE/a.zip has something before its first file (Refused)"),
     packed(gzip.compress(gzip.compress(ONE)), 5, f"{UNREADABLE} it is packed twice (FetchSourceFailed)"),
     packed(gzip.compress(b"hello"), 5, f"{UNREADABLE} what is packed in it is no tar (FetchSourceFailed)"),
     packed(gzip.compress(ONE)[:-20], 5, "a.zip is damaged (FetchSourceFailed)"),
@@ -234,7 +241,6 @@ ARCHIVES = [
         packed(content, 5, f"{UNREADABLE} it is {what} (FetchSourceFailed)")
         for content, what in (
             (b"<!doctype html>x", "an HTML or XML page"),
-            (b"\x7fELF" + bytes(600), "a program"),
             (b"\x28\xb5\x2f\xfd" + bytes(99), "packed by zstd"),
             (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
             (b"Rar!\x1a", "a rar archive"),
@@ -242,6 +248,7 @@ ARCHIVES = [
             (b"", "empty"),
         )
     ),
+    packed(b"\x7fELF" + bytes(600), 5, "HERE/a.zip has a broken ELF header (InvalidArtifact)"),
     packed(b"hello", 5, f"{UNREADABLE} its content is of no kind that is known here (FetchSourceFailed)"),
 ]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s2ictl.assemblies import METADATA
-from s2ictl.build import DONE, Prepared, build_builder, prepare
+from s2ictl.build import DONE, Prepared, prepare
 from s2ictl.builders import MADE_OF, Folder, fingerprint
 from s2ictl.errors import (
     AssembleFailed,
@@ -20,11 +20,14 @@ from s2ictl.errors import (
     Refused,
 )
 from s2ictl.events import Notice, StepFinished
+from s2ictl.foundry import build_builder
 from s2ictl.labels import canonical, read_metadata
 from s2ictl.models import Image, ImageFacts, PullPolicy, Reference, Secret
 from tests.fakes.engine import FakeEngine, Script, Uploaded, committed
 from tests.test_builders import folder
 from tests.workbench import BUILDER, COMMIT, JAR, PLAIN, REQUEST, TAG, Bench, Offline, tree
+
+DATED = replace(PLAIN, exports=(("SOURCE_DATE_EPOCH", "1"),), epoch=1)  # by the time of its commit
 
 
 def test_the_story_ends_with_an_image_and_its_last_word_says_so() -> None:
@@ -55,14 +58,17 @@ def test_a_refused_push_is_said_and_the_build_is_not_called_good() -> None:
 def test_what_is_prepared_is_what_would_be_performed_and_nothing_runs() -> None:
     bench = Bench(tree=tree({"app.py": b"x"}, COMMIT))
     with prepare(REQUEST, bench.workshop(), emit=bench.events.append) as prepared:
-        assert prepared == Prepared(assembly=PLAIN, builder="b:1", commit="c" * 40)
+        assert prepared == Prepared(assembly=DATED, builder="b:1", commit="c" * 40)
     assert bench.engine.assembled == []
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"incremental": True, "runtime_image": "r:1"}, "--incremental and --runtime-image exclude each other"),
+        (
+            {"incremental": True, "runtime_image": "r:1", "cache": False},
+            "--incremental and --runtime-image exclude each other where no cache is kept",
+        ),
         ({"runtime_artifacts": (JAR,)}, "--runtime-artifact says nothing without --runtime-image"),
         (
             {"names": (TAG.at("sha256:" + "a" * 64),)},
@@ -302,6 +308,7 @@ def test_a_builder_is_made_of_its_folder_as_an_application_is(python: Folder) ->
     assert (facts.user, facts.env, facts.exposed) == ("1001", ("PATH=/bin", "HOME=/opt/app"), ("8080/tcp",))
     assert bench.engine.assembled[0].user == "0:0"
     assert sorted(bench.engine.uploads[0]) == [
+        "run/secrets",
         "tmp/src",
         "tmp/src/install",
         "usr/libexec",

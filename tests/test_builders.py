@@ -16,6 +16,7 @@ from s2ictl.builders import (
     is_below,
     load,
     load_all,
+    may_be_ours,
     near_to,
     outdated,
     promised,
@@ -89,6 +90,21 @@ def test_every_builder_on_our_shelf_loads() -> None:
     ours = load_all(shelf(Path(s2ictl.__file__).parent))
     assert [each.name for each in ours] == sorted(each.name for each in ours)
     assert [str(each.image) for each in ours] == [f"s2ictl/{each.name}:{each.blueprint.version}" for each in ours]
+
+
+@pytest.mark.parametrize(
+    ("word", "prefix", "may"),
+    [
+        ("python", "s2ictl", True),
+        ("kubespheredev/java-8-centos7", "s2ictl", True),
+        ("docker.io/s2ictl/python:3.13", "s2ictl", True),
+        ("registry.example.com/team/python:3.13", "registry.example.com/team", True),
+        ("registry.example.com/team/python:3.13", "s2ictl", False),
+        ("registry.example.com/team/python:3.13", "registry.example.com.evil/team", False),
+    ],
+)
+def test_a_name_with_somebody_else_s_registry_means_no_builder_of_ours(word: str, prefix: str, may: bool) -> None:
+    assert may_be_ours(word, prefix) == may
 
 
 def test_a_wheel_keeps_its_builders_inside(tmp_path: Path) -> None:

@@ -60,6 +60,11 @@ def test_positionals_and_flags_mean_the_same(typed: Shell) -> None:
         (("build", "--git-username", "me"), "--git-username needs its password"),
         (("build", "--pull-policy", "sometimes"), "sometimes"),
         (("build", "--ca-bundle", "missing.pem", ".", "b:1"), "could not read the CA bundle"),
+        (("build", "--cache", "downloads"), "'downloads' is not the path of a directory in an image"),
+        (
+            ("build", "--check-reproducible", "--as-dockerfile", "Dockerfile"),
+            "--as-dockerfile makes no image, so --check-reproducible has nothing to do",
+        ),
     ],
 )
 def test_a_wrong_word_is_exit_2_with_one_clear_line(typed: Shell, words: tuple[str, ...], message: str) -> None:
@@ -386,7 +391,7 @@ def test_a_secret_that_does_not_know_the_registry_stops_the_build(tmp_path: Path
         typed = shell(tmp_path, DOCKER_HOST=NOWHERE, KUBECONFIG=str(tmp_path / "kubeconfig"))
         done = typed.run("build", ".", "b:1", "other.io/app", "--push", "--registry-secret", "prod/hub")
     assert (done.status, done.stdout) == (4, "")
-    assert "error: the secret prod/hub has no login for other.io (Unauthorized)" in done.stderr
+    assert "error: the secret prod/hub has no login for other.io/app (Unauthorized)" in done.stderr
     assert "it has one for r.io" in done.stderr
 
 
@@ -432,6 +437,33 @@ def test_the_file_says_what_a_flag_would_say(typed: Shell) -> None:
     )
     assert lines_of(typed.run("build", "--dry-run"))["take"] == "/opt/app to ."
     assert lines_of(typed.run("build", "--dry-run", "-a", "/srv:x"))["take"] == "/srv to x"
+
+
+@pytest.mark.parametrize(
+    ("said", "words", "shown"),
+    [
+        ("", (), {}),
+        ("cache: false", (), {"use": "nothing of earlier builds"}),
+        ("cache: [/opt/a]", (), {"cache": "/opt/a"}),
+        ("cache: false", ("--cache", "/opt/b"), {"cache": "/opt/b"}),
+        ("cache: [/opt/a]", ("--no-cache",), {"use": "nothing of earlier builds"}),
+        ("", ("--force",), {"build": "even if nothing has changed"}),
+        ("", ("--check-reproducible",), {"compare": "it with a second build"}),
+    ],
+)
+def test_the_file_and_the_flags_say_what_counts_of_earlier_builds(
+    said: str, words: tuple[str, ...], shown: dict[str, str], typed: Shell
+) -> None:
+    (typed.cwd / "s2i.yaml").write_text(f"name: shop\nbuild: {{builder: b:1, {said}}}\n")
+    lines = lines_of(typed.run("build", "--dry-run", *words))
+    assert {word: lines[word] for word in ("use", "build", "cache", "compare") if word in lines} == shown
+
+
+@pytest.mark.parametrize(("text", "status"), [("1700000000", 0), ("", 0), ("yesterday", 2), ("-1", 2), ("1" * 11, 2)])
+def test_the_time_of_what_is_made_is_a_number_of_seconds(text: str, status: int, tmp_path: Path) -> None:
+    made = shell(tmp_path, DOCKER_HOST=NOWHERE, SOURCE_DATE_EPOCH=text)
+    done = made.run("build", ".", "b:1", "--dry-run")
+    assert (done.status, "SOURCE_DATE_EPOCH is" in done.stderr) == (status, status == 2)
 
 
 @pytest.fixture

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 from s2ictl import scaffold
-from s2ictl.build import Workshop, build_builder
-from s2ictl.builders import MADE_OF, Folder, fingerprint, load, load_all, shelf
+from s2ictl.builders import MADE_OF, Folder, fingerprint, load, load_all, settings, shelf
 from s2ictl.cli.trials import Bench, all_tried
 from s2ictl.demo import Trial
 from s2ictl.errors import SampleFailed, Unreachable
 from s2ictl.events import Emit, Event, Notice
+from s2ictl.foundry import build_builder
 from s2ictl.models import BuildRequest, Image, ImageFacts, Reference, Source, Tree
 from s2ictl.transport import Response
+from s2ictl.workshop import Workshop
 from tests.cli import Ran, shell
 from tests.fakes.engine import FakeEngine, Script
 
@@ -52,6 +53,13 @@ def test_the_list_as_json_says_what_each_file_means(tmp_path: Path) -> None:
     assert list(listed) == NAMES
     assert listed["python"]["base"] == "debian:trixie-slim"
     assert listed["python"]["detects"][0] == {"file": "uv.lock", "means": "dependencies locked by uv", "weak": False}
+    (plan,) = [folder.blueprint for folder in FOLDERS if folder.name == "python"]
+    assert {key: listed["python"][key] for key in ("caches", "dependencies", "aliases", "reproducible")} == {
+        "caches": list(plan.caches),
+        "dependencies": list(plan.dependencies),
+        "aliases": [str(alias) for alias in plan.aliases],
+        "reproducible": plan.reproducible,
+    }
 
 
 def test_the_list_as_names_is_a_line_each(tmp_path: Path) -> None:
@@ -63,10 +71,49 @@ def test_a_dry_run_says_which_image_would_be_made_of_what(tmp_path: Path) -> Non
     assert json.loads(ran.stdout) == {
         "builder": "python",
         "image": "s2ictl/python:3.13",
+        "runtime-image": "",
         "base": "debian:trixie-slim",
         "id": "",
+        "digest": "",
+        "push": False,
         "dry-run": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("environ", "yaml", "image"),
+    [
+        ("registry.example.com/team/", "", "registry.example.com/team/go:1.24"),
+        ("localhost:5000", "registry.example.com/file", "localhost:5000/go:1.24"),
+        ("", "registry.example.com/file", "registry.example.com/file/go:1.24"),
+    ],
+)
+def test_the_images_of_our_builders_lie_where_the_environment_says_and_else_the_file(
+    environ: str, yaml: str, image: str, tmp_path: Path
+) -> None:
+    here = shell(tmp_path, S2ICTL_BUILDERS=environ, **NO_ENGINE)
+    if yaml:
+        (here.cwd / "s2i.yaml").write_text(f"name: shop\nbuilders: {{prefix: {yaml}}}\n")
+    made = json.loads(here.run("builders", "build", "go", "--push", "--dry-run", "-o", "json").stdout)
+    assert (made["image"], made["runtime-image"]) == (image, image.replace("/go:", "/go-runtime:"))
+    assert json.loads(here.run("builders", "show", "go", "-o", "json").stdout)["image"] == image
+    here.run("builders", "create", "pages")
+    assert (
+        here.run("builders", "build", "./pages", "--dry-run").stdout == image.replace("/go:1.24", "/pages:1.0") + "\n"
+    )
+
+
+@pytest.mark.parametrize("place", ["team", "https://registry.example.com/team", "registry.example.com/Team", "a b"])
+def test_a_place_for_builders_that_is_none_in_a_registry_is_a_wrong_usage(place: str, tmp_path: Path) -> None:
+    ran = shell(tmp_path, S2ICTL_BUILDERS=place, **NO_ENGINE).run("builders", "list")
+    assert (ran.status, ran.stdout) == (2, "")
+    assert ran.stderr.startswith(f"error: {place!r} is no place in a registry where builders could lie")
+
+
+def test_a_push_without_such_a_place_is_refused_before_the_work(tmp_path: Path) -> None:
+    ran = run(tmp_path, "builders", "build", "python", "--push")
+    assert (ran.status, ran.stdout) == (12, "")
+    assert ran.stderr.startswith("error: s2ictl/python:3.13 names no registry to push to (Refused)")
 
 
 @pytest.mark.parametrize("words", [("demo",), ("builders", "test", "python")])
@@ -122,17 +169,36 @@ def test_one_of_ours_is_shown_without_any_engine(tmp_path: Path) -> None:
     assert "scripts       /usr/libexec/s2i" in lines
     assert "ports         8080/tcp" in lines
     assert "label         io.openshift.expose-services=8080:http" in lines
+    (settings,) = [line.split()[1:] for line in lines if line.startswith("settings ")]
+    assert {"APP_FILE", "WEB_CONCURRENCY", "PIP_INDEX_URL"} <= set(settings)
+
+
+def test_another_platform_s_name_shows_the_builder_that_stands_in(tmp_path: Path) -> None:
+    ran = run(tmp_path, "builders", "show", "kubesphere/java-8-centos7:v3.2.0", "-o", "json")
+    assert json.loads(ran.stdout)["name"] == "java"
+    assert ran.stderr.startswith(
+        "kubesphere/java-8-centos7:v3.2.0 is another platform's; the builder java stands in here"
+    )
+    refused = run(tmp_path, "builders", "show", "s2i-binary")
+    assert (refused.status, refused.stdout) == (6, "")
 
 
 def test_what_is_shown_as_json_is_the_folder_s_own_word(tmp_path: Path) -> None:
     shown = json.loads(run(tmp_path, "builders", "show", "python", "-o", "json").stdout)
-    (plan,) = [folder.blueprint for folder in FOLDERS if folder.name == "python"]
+    (folder,) = [folder for folder in FOLDERS if folder.name == "python"]
+    plan = folder.blueprint
     assert shown == {
         "name": "python",
         "version": plan.version,
         "image": f"s2ictl/python:{plan.version}",
+        "runtime-image": "",
         "base": str(plan.base),
         "detects": [{"file": sign.file, "means": sign.means, "weak": sign.weak} for sign in plan.detects],
+        "caches": list(plan.caches),
+        "dependencies": list(plan.dependencies),
+        "aliases": [str(alias) for alias in plan.aliases],
+        "reproducible": plan.reproducible,
+        "settings": list(settings(folder)),
         "env": dict(plan.env),
         "user": plan.user,
         "assemble-user": "",
@@ -159,6 +225,7 @@ FILES = (
     "expect.yaml",
     "install",
     "s2i/bin/assemble",
+    "s2i/bin/dependencies",
     "s2i/bin/run",
     "s2i/bin/save-artifacts",
     "s2i/bin/usage",
@@ -273,7 +340,7 @@ def workshop(engine: FakeEngine) -> Workshop:
         engine=engine,
         fetch=fetch,
         find_login=lambda _: None,
-        folders=(),
+        folders=lambda _: (),
         root_filesystem=lambda _, __: nullcontext(iter(())),
         download=lambda _, __: None,
     )

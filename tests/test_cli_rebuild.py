@@ -24,17 +24,17 @@ class Logins:
     def __init__(self) -> None:
         self.asked: list[str] = []
 
-    def __call__(self, host: str) -> Login:
-        self.asked.append(host)
-        return Login(host=host, username="u", password=Secret("p"), origin="test")
+    def __call__(self, place: str) -> Login:
+        self.asked.append(place)
+        return Login(host=place.partition("/")[0], username="u", password=Secret("p"), origin="test")
 
 
 @pytest.mark.parametrize(
     ("policy", "images", "registry", "found", "asked"),
     [
         ("if-not-present", {IMAGE: HERE}, {IMAGE: THERE}, HERE, []),
-        ("if-not-present", {}, {IMAGE: THERE}, THERE, ["r.io"]),
-        ("always", {IMAGE: HERE}, {IMAGE: THERE}, THERE, ["r.io"]),
+        ("if-not-present", {}, {IMAGE: THERE}, THERE, ["r.io/shop"]),
+        ("always", {IMAGE: HERE}, {IMAGE: THERE}, THERE, ["r.io/shop"]),
         ("never", {IMAGE: HERE}, {IMAGE: THERE}, HERE, []),
     ],
 )
@@ -65,7 +65,7 @@ def test_an_image_that_is_nowhere_is_said_with_where_it_was_looked_for(
 def test_an_image_of_docker_hub_is_asked_for_there(emit: Emit) -> None:
     logins = Logins()
     facts_of("shop", "always", FakeEngine(registry={"shop": THERE}), login=logins, emit=emit)
-    assert logins.asked == ["docker.io"]
+    assert logins.asked == ["docker.io/shop"]
 
 
 def asked(**said: Any) -> BuildRequest:

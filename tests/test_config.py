@@ -86,6 +86,15 @@ def test_what_a_build_is_made_of_may_stand_in_the_file() -> None:
     )
 
 
+def test_where_builders_lie_may_be_said_once_for_all_apps() -> None:
+    apps = "apps: [{name: a}, {name: b, builders: {prefix: other.example}}]"
+    text = f"builders: {{prefix: registry.example.com/team/}}\n{apps}"
+    assert [app.builders.prefix for app in config.parse(text, "s2i.yaml").apps] == [
+        "registry.example.com/team",
+        "other.example",
+    ]
+
+
 def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:
     (tmp_path / "s2i.yaml").write_text("name: shop\nwebhoook: {}\n")
     with pytest.raises(InvalidConfiguration) as caught:
@@ -101,6 +110,10 @@ def test_a_file_is_named_in_its_errors(tmp_path: Path) -> None:
         ("name: shop\nimage: Team//shop", "s2i.yaml:2:8: 'Team//shop' is not an image name"),
         ("name: shop\nimage: shop:1.10\ndeploy: {port: 0}", "s2i.yaml:3:16: 0 is not a port: 1 to 65535"),
         ("name: shop\ndeploy: {service-port: 65536}", "s2i.yaml:2:24: 65536 is not a port: 1 to 65535"),
+        (
+            "name: shop\nbuilders: {prefix: team}",
+            "s2i.yaml:2:20: 'team' is no place in a registry where builders could lie",
+        ),
         ("name: shop\ndeploy: {replicas: -1}", "s2i.yaml:2:20: -1 replicas cannot be"),
         ("name: shop\ndeploy: {readiness: {delay: soon}}", "s2i.yaml:2:29: 'soon' is not a duration"),
         ("name: shop\nwebhook: {provider: gitlab}", "s2i.yaml:2:21: webhook.provider cannot be 'gitlab'"),

@@ -1,17 +1,17 @@
-"""The one door through which the errors of the Docker SDK pass; the engine itself is tests/engine/test_docker.py."""
+"""The way to the Docker API, and the one door for what goes wrong on it; the engine: tests/engine/test_docker.py."""
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-import docker.errors
 import pytest
 
-from s2ictl.engines.connection import connected, door, translated
+from s2ictl.engines.client import ApiError
+from s2ictl.engines.connection import connected, door
+from s2ictl.engines.wire import Lost, Unreadable
 from s2ictl.errors import (
     CommitContainerFailed,
     LimitReached,
@@ -21,41 +21,50 @@ from s2ictl.errors import (
 from tests.fakes.loopback import served
 
 
-def test_every_error_of_the_library_has_one_of_ours() -> None:
-    kinds = [kind for kind in vars(docker.errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    assert len(kinds) > 15
-    for kind in kinds:
-        needed = [p for p in inspect.signature(kind.__init__).parameters.values() if p.default is p.empty]
-        words = ["x" for p in needed if p.kind is p.POSITIONAL_OR_KEYWORD][1:]
-        assert isinstance(translated(kind(*words), "do it", CommitContainerFailed), S2IError), kind
-
-
 def test_an_error_of_ours_passes_the_door_unchanged() -> None:
     with pytest.raises(LimitReached), door("do it"):
         raise LimitReached("late")
 
 
-def test_a_full_disk_is_a_limit() -> None:
-    error = docker.errors.APIError("x", explanation="write /x: no space left on device")
-    failure = translated(error, "commit the container", CommitContainerFailed)
-    assert isinstance(failure, LimitReached)
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        (ApiError(500, "something else"), CommitContainerFailed),
+        (ApiError(500, "write /x: no space left on device"), LimitReached),
+        (Unreadable("it is no JSON"), CommitContainerFailed),
+        (Lost("the answer broke off"), Unreachable),
+        (TimeoutError("timed out"), Unreachable),
+    ],
+)
+def test_whatever_befalls_a_request_is_an_error_of_ours(cause: Exception, kind: type[S2IError]) -> None:
+    with pytest.raises(S2IError) as failure, door("commit the container", CommitContainerFailed):
+        raise cause
+    assert (type(failure.value), failure.value.__cause__) == (kind, cause)
+
+
+@pytest.mark.parametrize("fault", [PermissionError("a file of the source"), ValueError("a fault of ours")])
+def test_what_is_no_matter_of_the_engine_passes_the_door_as_it_is(fault: Exception) -> None:
+    with pytest.raises(type(fault)), door("upload into the container"):
+        raise fault
 
 
 def test_no_engine_is_said_with_what_to_do() -> None:
-    try:
-        raise docker.errors.DockerException("fetching") from FileNotFoundError(2, "No such file or directory")
-    except docker.errors.DockerException as error:
-        failure = translated(error, "reach the container engine", Unreachable)
-    assert isinstance(failure, Unreachable)
-    assert failure.message == "could not reach the container engine: its socket does not exist"
-    assert "DOCKER_HOST" in failure.hint
+    with pytest.raises(Unreachable) as failure, connected({"DOCKER_HOST": "unix:///nonexistent/docker.sock"}):
+        pytest.fail("nobody is there")
+    assert failure.value.message == "could not reach the container engine: its socket does not exist"
+    assert "DOCKER_HOST" in failure.value.hint
 
 
 def test_an_engine_that_may_not_be_spoken_to_is_said_with_what_to_do() -> None:
-    failure = translated(PermissionError(13, "Permission denied"), "say its version", Unreachable)
-    assert isinstance(failure, Unreachable)
-    assert "join the group that may use its socket" in failure.hint
-    assert len(failure.message.splitlines()) == 1
+    with pytest.raises(Unreachable) as failure, door("say its version"):
+        raise Lost("denied") from PermissionError(13, "Permission denied")
+    assert "join the group that may use its socket" in failure.value.hint
+    assert len(failure.value.message.splitlines()) == 1
+
+
+def test_a_name_that_no_host_can_have_is_out_of_reach() -> None:
+    with pytest.raises(Unreachable), connected({"DOCKER_HOST": "tcp://a..b"}):
+        pytest.fail("nobody is there")
 
 
 @pytest.mark.parametrize(

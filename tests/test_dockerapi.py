@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2ictl.engines import dockerapi
+from s2ictl.engines.wire import Unreadable
 from s2ictl.events import Emit, Event, Progress
-from s2ictl.models import IDENTITY_USER, BuildSecret, Confinement, ImageFacts, Login, Secret, Volume
+from s2ictl.models import BuildSecret, Confinement, ImageFacts, Login, Secret, Volume
 from tests.fakes.engine_contract import CONFIG, assembly
 
 BASE = ImageFacts(id="sha256:base", user="user")
@@ -127,11 +128,13 @@ def test_of_several_digests_the_one_of_this_repository_is_taken() -> None:
 
 
 def test_an_identity_token_is_no_password() -> None:
-    token = Login(host="r", username=IDENTITY_USER, password=Secret("t"), origin="helper")
-    assert [dockerapi.auth(each) for each in (None, LOGIN, token)] == [
+    token = Login(host="r", username="<token>", password=Secret("t"), origin="helper", kind="identity")
+    bearer = Login(host="r", username="<token>", password=Secret("b"), origin="a file", kind="bearer")
+    assert [dockerapi.auth(each) for each in (None, LOGIN, token, bearer)] == [
         {},
         {"serveraddress": "registry.example.com", "username": "bot", "password": "pw"},
         {"serveraddress": "r", "identitytoken": "t"},
+        {"serveraddress": "r", "registrytoken": "b"},
     ]
 
 
@@ -155,11 +158,20 @@ def test_no_archive_of_a_container_breaks_the_reader(data: bytes) -> None:
 
 
 def test_a_mode_is_told_in_the_words_of_unix() -> None:
-    def header(mode: int) -> str:
-        return base64.b64encode(json.dumps({"mode": mode}).encode()).decode()
-
-    modes = [dockerapi.mode_of(header(mode)) for mode in (0o755, 1 << 31 | 0o755, 1 << 27 | 0o777)]
+    modes = [dockerapi.mode_of(stat({"mode": mode})) for mode in (0o755, 1 << 31 | 0o755, 1 << 27 | 0o777)]
     assert modes == [0o100755, 0o040755, 0o120777]
+
+
+def stat(said: object) -> dict[str, str]:
+    return {dockerapi.STAT: base64.b64encode(json.dumps(said).encode()).decode()}
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {dockerapi.STAT: "é"}, {dockerapi.STAT: "AAAA"}, stat([]), stat({}), stat({"mode": "755"}), stat(1)]
+)
+def test_an_answer_that_does_not_tell_what_lies_at_a_path_is_not_readable(headers: dict[str, str]) -> None:
+    with pytest.raises(Unreadable):
+        dockerapi.mode_of(headers)
 
 
 def test_a_transfer_tells_its_progress_and_keeps_its_digest(events: list[Event], emit: Emit) -> None:

@@ -25,6 +25,7 @@ from s2ictl.events import Emit, Event, Notice
 from s2ictl.models import (
     Assembly,
     BuildSecret,
+    Cache,
     Confinement,
     ImageConfig,
     Injection,
@@ -231,6 +232,20 @@ def test_variables_are_made_of_the_files_that_are_there_the_user_s_own_last() ->
 @pytest.mark.parametrize(("user", "mode"), [("", "mode=0400"), ("0", "uid=0,mode=0400"), ("jboss", "mode=0444")])
 def test_a_user_without_a_number_reads_what_all_in_the_container_may(user: str, mode: str) -> None:
     assert f"target=/run/secrets/npmrc,{mode},required=true" in rendered(replace(HANDED, user=user))
+
+
+@pytest.mark.parametrize(("user", "owner"), [("1001", ",uid=1001,gid=0,mode=0775"), ("", ""), ("jboss", ",mode=0777")])
+def test_a_cache_is_a_mount_that_the_user_may_write_to(user: str, owner: str) -> None:
+    cache = Cache(app="shop", builder="python:3", target="/opt/app/.cache", name="s2ictl-cache-1")
+    text = rendered(replace(ASSEMBLY, caches=(cache,), user=user))
+    assert f"RUN --mount=type=cache,id=s2ictl-cache-1,target=/opt/app/.cache{owner} \\\n" in text
+    assert text.startswith("# syntax=docker/dockerfile:1\n")
+
+
+def test_the_time_of_the_source_is_said_to_the_command_alone() -> None:
+    text = rendered(replace(ASSEMBLY, exports=(("SOURCE_DATE_EPOCH", "1700000000"),)))
+    assert 'RUN ["/bin/sh", "-c", "export SOURCE_DATE_EPOCH=1700000000\\n' in text
+    assert "ENV SOURCE_DATE_EPOCH" not in text
 
 
 def test_a_secret_that_is_called_as_one_of_ours_is_refused() -> None:

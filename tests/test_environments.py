@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s2ictl.environments import LARGEST_FILE, environment_of, parse_environment
+from s2ictl.environments import LARGEST_FILE, environment_of, handed_on, parse_environment
 from s2ictl.errors import InvalidConfiguration, LimitReached
 from s2ictl.events import Emit, Event
 from s2ictl.models import BuildRequest, Secret, Source
@@ -68,6 +70,13 @@ def test_variables_have_a_limit_together(build_env: tuple[tuple[str, Secret], ..
     asked = request(("A", "x" * (70_000 if build_env else 140_000)), build_env=build_env)
     with pytest.raises(LimitReached, match="the limit is 131072"):
         environment_of(asked, b"", PLACE, emit)
+
+
+def test_bytes_of_the_surroundings_that_are_no_text_are_handed_on(emit: Emit) -> None:
+    proxy = Secret("http://\udcff")
+    asked = replace(request(), surroundings=(("HTTP_PROXY", proxy),))
+    assert environment_of(asked, b"", PLACE, emit) == {}
+    assert handed_on(asked) == (("HTTP_PROXY", Secret("http://\udcff")),)
 
 
 @given(st.binary(max_size=200))

@@ -40,7 +40,14 @@ case "$*" in
             *) mains | grep -qxF "$path" && echo main || echo library ;;
         esac
         ;;
-    "mod init main") : >go.mod ;;
+    "mod init "*) echo "module $3" >go.mod ;;
+    "list -deps"*)
+        case $NETWORK in
+            stalls) echo "GET $4" >&2 && exit 124 ;;
+            hiccups) echo "GET $4: 502 Bad Gateway" >&2 && exit 1 ;;
+            unknown) echo 'x.go:3:8: no required module provides package x; to add it:' >&2 && exit 1 ;;
+        esac
+        ;;
     build*)
         echo "$GOFLAGS|CGO_ENABLED=$CGO_ENABLED|$HOME|$*" >>"$CALLS"
         mkdir -p "$GOMODCACHE/chi" "$GOCACHE/00" && touch "$GOMODCACHE/chi/chi.go" "$GOCACHE/00/x" "$HOME/counter"
@@ -57,7 +64,7 @@ BECOMES = '#!/bin/sh\nshift 2\nexec "$@"\n'
 MAIN = "package main\n"
 MODULE = {"go.mod": "module example.com/shop\n\ngo 1.24\n"}
 ROOT = {**MODULE, "main.go": MAIN}
-FLAGS = "-trimpath -buildvcs=false -modcacherw -ldflags=-s"
+FLAGS = "-trimpath -buildvcs=false -modcacherw '-ldflags=-s -w -buildid='"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +132,7 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     """A machine with a Go of its own and nothing mounted."""
-    for directory in ("programs", "tmp", "src", "root/app", "root/cache/build"):
+    for directory in ("programs", "tmp", "src", "root/app", "root/cache/build", "root/cache/mod"):
         (tmp_path / directory).mkdir(parents=True)
     return Host(root=tmp_path).has(go=GO, mountpoint=NOT_A_MOUNT, tini=BECOMES)
 
@@ -158,6 +165,7 @@ def left(directory: Path) -> list[str]:
         pytest.param({**ROOT, "cmd/b/x.go": MAIN}, {"GO_MAIN": "./cmd/b/"}, "./cmd/b", id="as a shell completes it"),
         pytest.param({**ROOT, "cmd/b/x.go": MAIN}, {"GO_MAIN": "cmd/b/x.go"}, "./cmd/b", id="a file that is named"),
         pytest.param(ROOT, {"GO_MAIN": "example.com/shop"}, "example.com/shop", id="a path of import"),
+        pytest.param(ROOT, {"INSTALL_URL": "example.com/shop"}, "example.com/shop", id="the other name of it"),
         pytest.param({"go.work": "", "api/go.mod": "", "api/x.go": MAIN}, {}, "./api", id="a workspace"),
         pytest.param({"back/go.mod": "", "back/x.go": MAIN}, {"APP_PATH": "back"}, ".", id="a module below"),
         pytest.param({"main.go": MAIN}, {}, ".", id="a program without a module"),
@@ -188,6 +196,7 @@ def test_the_main_package_is_found(
             {"GO_MAIN": "cmd/gone"},
             ("GO_MAIN names cmd/gone, which is no main package", "those that are here: ."),
         ),
+        (ROOT, {"INSTALL_URL": "cmd/gone"}, ("INSTALL_URL names cmd/gone, which is no main package",)),
         (
             ROOT,
             {"CGO_ENABLED": "1", "CC": "no-such-cc"},
@@ -220,7 +229,7 @@ def test_what_cannot_be_built_is_said_and_what_to_do_about_it(
         ({"GOFLAGS": "-tags=prod"}, f"{FLAGS} -tags=prod|CGO_ENABLED=0|/scratch|build -o /root/app/main ."),
         (
             {"GO_LDFLAGS": "-X main.version=1.2"},
-            f"{FLAGS}|CGO_ENABLED=0|/scratch|build -ldflags=-s -X main.version=1.2 -o /root/app/main .",
+            f"{FLAGS}|CGO_ENABLED=0|/scratch|build -ldflags=-s -w -buildid= -X main.version=1.2 -o /root/app/main .",
         ),
     ],
 )
@@ -236,6 +245,38 @@ def test_another_go_is_said_aloud(host: Host) -> None:
         "---> go.mod asks for go1.25.1, which comes through GOPROXY: this builder has go1.24.4",
         "---> Building . with go1.25.1",
     ]
+
+
+def test_a_source_without_a_module_is_called_as_the_user_says(host: Host) -> None:
+    host.assemble({"main.go": MAIN}, IMPORT_URL="example.com/old")
+    assert (host.source / "go.mod").read_text() == "module example.com/old\n"
+
+
+# ------------------------------------------------------------------------------------------------------ the network
+
+
+STALLED = "go has taken more than {} seconds, and is asked again: what has come is kept"
+ONCE_MORE = "The network may have been at fault: go is asked again"
+
+
+@pytest.mark.parametrize(
+    ("network", "status", "said"),
+    [
+        ("stalls", 124, [f"---> {STALLED.format(60)}", f"---> {STALLED.format(180)}"]),
+        ("hiccups", 1, [f"---> {ONCE_MORE}", f"---> {ONCE_MORE}"]),
+        (
+            "unknown",
+            1,
+            ["error: go.mod and go.sum do not name all that is imported", "       complete them with: go mod tidy"],
+        ),
+    ],
+)
+def test_a_network_that_fails_is_tried_again_and_a_source_is_not(
+    host: Host, network: str, status: int, said: list[str]
+) -> None:
+    ended = host.assemble(ROOT, NETWORK=network)
+    of_ours = [line for line in ended.stderr.splitlines() if not line.startswith(("GET", "x.go"))]
+    assert (ended.status, of_ours, ended.calls) == (status, said, ())
 
 
 def test_a_failing_build_ends_with_its_own_status(host: Host) -> None:
@@ -291,16 +332,15 @@ def test_the_binary_has_the_date_of_the_source_or_none(
 
 def test_neither_caches_nor_what_go_keeps_at_home_are_left(host: Host) -> None:
     host.assemble(ROOT)
-    assert left(host.root / "root") == ["app", "app/main", "cache"]
+    assert left(host.root / "root") == ["app", "app/main", "cache", "cache/build", "cache/mod"]
     assert left(host.root / "tmp") == []
 
 
 @pytest.mark.parametrize("volume", ["", "/build"])
 def test_what_a_volume_keeps_stays_in_it(host: Host, volume: str) -> None:
     host.assemble(ROOT, VOLUME=f"{host.cache}{volume}")
-    assert left(host.cache) == (
-        ["build", "build/00", "build/00/x"] + ([] if volume else ["mod", "mod/chi", "mod/chi/chi.go"])
-    )
+    kept = ["build", "build/00", "build/00/x", "mod"]
+    assert left(host.cache) == kept + ([] if volume else ["mod/chi", "mod/chi/chi.go"])
 
 
 def saved(host: Host) -> None:
@@ -314,9 +354,8 @@ def saved(host: Host) -> None:
     assert done.stderr == b""
     for place in ("root", "src"):
         shutil.rmtree(host.root / place)
-    for place in ("artifacts", "root/app", "root/cache/build"):
+    for place in ("artifacts", "root/app", "root/cache/build", "root/cache/mod"):
         (host.root / place).mkdir(parents=True)
-    (host.root / "root" / "cache" / "build" / "std").touch()
     subprocess.run(["tar", "-C", str(host.root / "artifacts"), "-xf", "-"], input=done.stdout, check=True)
 
 
@@ -325,15 +364,16 @@ def test_the_next_build_begins_with_the_caches_of_the_last_where_those_were_kept
     saved(host)
     host.has(go=GO.replace("build*)", 'build*) find "$GOMODCACHE" "$GOCACHE" -type f >>"$CALLS"'))
     calls = host.assemble(ROOT).calls
-    assert calls[:2] == ("/root/cache/mod/chi/chi.go", "/root/cache/build/00/x")
-    assert left(host.cache) == []
+    assert calls[:2] == ("/scratch/mod/chi/chi.go", "/scratch/build/00/x")
+    assert left(host.cache) == ["build", "mod"]
 
 
 def test_what_was_saved_does_not_take_the_place_of_a_volume(host: Host) -> None:
     host.assemble(ROOT, GO_KEEP_CACHE="1")
     saved(host)
+    write(host.cache, {"build/kept": ""})
     host.assemble(ROOT, VOLUME=str(host.cache))
-    assert (host.cache / "build" / "std").exists()
+    assert (host.cache / "build" / "kept").exists()
 
 
 def test_an_image_without_caches_says_how_to_keep_them(host: Host) -> None:
@@ -368,15 +408,9 @@ def test_a_builder_that_is_run_says_what_it_is(host: Host) -> None:
 def test_the_usage_names_every_variable_and_directory_that_assemble_knows() -> None:
     usage = subprocess.run([str(SCRIPTS / "usage")], capture_output=True, text=True, check=True).stdout
     assemble = (SCRIPTS / "assemble").read_text()
-    asked = set(re.findall(r"\$\{?((?:APP_PATH|GO_[A-Z]+|GOFLAGS|GOTOOLCHAIN))\b", assemble))
+    asked = set(re.findall(r"\$\{?((?:APP_PATH|GO_[A-Z]+|GOFLAGS|GOTOOLCHAIN|IMPORT_URL|INSTALL_URL))\b", assemble))
     (assets,) = re.findall(r"ASSETS='(.*)'", assemble)
     assert {name for name in (*asked, assets) if name not in usage} == set()
-
-
-def test_the_library_is_compiled_beforehand_with_the_flags_of_a_build() -> None:
-    install = (BUILDER / "install").read_text()
-    assert "GOFLAGS=-trimpath CGO_ENABLED=0" in install
-    assert FLAGS.startswith("-trimpath ")
 
 
 def test_what_leads_to_modules_reaches_assemble() -> None:

@@ -3,9 +3,10 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from s2ictl.archives import Entry, tar_stream
 from s2ictl.engines import dockerapi, handover
 from s2ictl.engines.injections import Injected, Plan
 from s2ictl.models import BuildSecret, ImageFacts, Injection, Secret
@@ -48,9 +49,22 @@ def test_build_only_variables_are_read_and_removed_before_the_command_starts() -
     assert script.splitlines()[0] == ". /tmp/.s2ictl/variables && rm -f /tmp/.s2ictl/variables || exit"
 
 
+def test_what_anybody_may_know_is_exported_and_gives_way_to_the_user_s_own_word() -> None:
+    known = assembly(BASE, exports=(("EPOCH", "1"), ("ODD", "it's")), build_env=(("EPOCH", Secret("2")),))
+    assert handover.wrapped(known, MARK)[2].splitlines()[:3] == [
+        "export EPOCH=1",
+        """export ODD='it'"'"'s'""",
+        ". /tmp/.s2ictl/variables && rm -f /tmp/.s2ictl/variables || exit",
+    ]
+
+
+def uploaded(entries: Iterable[Entry]) -> Iterator[bytes]:
+    return tar_stream(entries, uid=1001, gid=0)
+
+
 def test_the_workspace_is_for_the_command_alone_and_quotes_what_it_hands_over() -> None:
     hidden = assembly(BASE, build_env=(("TOKEN", Secret("it's $(id)")),), ca_bundle=b"PEM")
-    members, variables = unpacked(handover.files(hidden, 1001, 0), "tmp/.s2ictl/variables")
+    members, variables = unpacked(uploaded(handover.files(hidden)), "tmp/.s2ictl/variables")
     assert members == {
         ".": (0o755, 0, 0),
         "tmp/.s2ictl": (0o711, 1001, 0),
@@ -65,7 +79,7 @@ def test_the_workspace_is_for_the_command_alone_and_quotes_what_it_hands_over() 
 
 
 def test_a_secret_is_readable_for_the_command_s_user_alone() -> None:
-    members, content = unpacked(handover.secret_files(SECRETIVE, 1001, 0), "run/secrets/token")
+    members, content = unpacked(uploaded(handover.secret_files(SECRETIVE)), "run/secrets/token")
     assert members == {".": (0o755, 0, 0), "run/secrets/token": (0o400, 1001, 0)}
     assert content == b"canary"
 
@@ -82,11 +96,11 @@ def test_nothing_of_the_build_s_environment_reaches_what_root_runs() -> None:
     plan = Plan(things=(Injected(path="/etc/keys", kind="directory"), Injected(path="/etc/keys/a", kind="file")))
     hostile = assembly(BASE, env=(("PATH", "/opt/app/bin"), ("LD_PRELOAD", "/opt/app/evil.so")))
     told = handover.clearing(handover.Handover(assembly=hostile, mark=MARK, injected=plan), "0:0")
-    assert told["environment"] == [
+    assert told["Env"] == [
         "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LD_PRELOAD=",
     ]
-    assert (told["user"], told["cmd"][-2:]) == ("0:0", ["/etc/keys/a", "/etc/keys"])
+    assert (told["User"], told["Cmd"][-2:]) == ("0:0", ["/etc/keys/a", "/etc/keys"])
 
 
 def unpacked(tar: Iterator[bytes], path: str) -> tuple[dict[str, tuple[int, int, int]], bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from s2ictl.builders import load
 from s2ictl.cli.workshop import package_sources
 from s2ictl.models import Secret
 
@@ -27,12 +29,14 @@ for file in "$ROOT"/tmp/*/settings.xml "$ROOT"/tmp/*/gradle/gradle.properties; d
 done
 [ ! -f gradle/wrapper/gradle-wrapper.properties ] || cp gradle/wrapper/gradle-wrapper.properties "$ROOT/wrapper"
 cut -f 1 "$ROOT/jars" | while read -r jar; do mkdir -p "$(dirname "$jar")" && echo "$jar" >"$jar"; done
-[ ! -d "$ROOT/app/.m2" ] || echo downloaded >"$ROOT/app/.m2/repository/downloaded"
+for word; do
+    case $word in -Dmaven.repo.local=*) mkdir -p "${word#*=}" && echo downloaded >"${word#*=}/downloaded" ;; esac
+done
 """
 JAVA = """#!/bin/sh
 tab=$(printf '\\t')
 case $* in
-    *Inspect.java) while read -r path; do
+    *Inspect) while read -r path; do
             case $path in /*) name=${path##*/} ;; *) name=${path#./} ;; esac
             while IFS= read -r line; do
                 [ "${line%%"$tab"*}" != "$name" ] || echo "${line#*"$tab"}$tab$path"
@@ -45,12 +49,15 @@ OPENSSL = """#!/bin/sh
 while [ "$1" != -out ]; do shift; done
 echo store >"$2"
 """
+MOUNTS = """#!/bin/sh
+[ "$2" = "$ROOT/$MOUNTED" ]
+"""
 BECOMES = """#!/bin/sh
 shift 2
 exec "$@"
 """
-RUNNABLE = "runnable\t21\t-\t-"
-LIBRARY = "library\t21\t-\t-"
+RUNNABLE = "runnable\t21\t-\t-\t-"
+LIBRARY = "library\t21\t-\t-\t-"
 MAVEN = {"pom.xml": "<project></project>"}
 GRADLE = {
     "build.gradle": "",
@@ -102,6 +109,12 @@ class Host:
         write(self.root, {"jars": "".join(f"{name}\t{facts}\n" for name, facts in jars.items())})
         return self.run("assemble", **environ)
 
+    def start(self, **environ: str) -> subprocess.Popen[str]:
+        """assemble, looked at while it works."""
+        return subprocess.Popen(
+            [str(SCRIPTS / "assemble")], env={**self._environ(), **environ}, stdout=subprocess.PIPE, text=True
+        )
+
     def run(self, name: str, *arguments: str, **environ: str) -> Ended:
         calls = self.root / "calls"
         calls.write_text("")
@@ -133,6 +146,7 @@ class Host:
             "JAVA_APP_DIR": str(self.deployments),
             "JAVA_HOME": str(self.root / "jvm/java-21"),
             "CALLS": str(self.root / "calls"),
+            "MOUNTED": "nothing",
             "ROOT": str(self.root),
         }
 
@@ -140,10 +154,10 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     """A machine with JDK 21 and 25 and Maven."""
-    directories = ("programs", "tmp", "src", "app/.m2/repository", "app/.gradle/caches", "deployments")
+    directories = ("programs", "tmp", "src", "app/.m2/repository", "app/.gradle", "deployments")
     for directory in (*directories, "jvm/java-21/bin", "jvm/java-25/bin"):
         (tmp_path / directory).mkdir(parents=True)
-    programs = {"mvn": BUILDS, "gradle-fake": BUILDS, "openssl": OPENSSL, "tini": BECOMES}
+    programs = {"mvn": BUILDS, "gradle-fake": BUILDS, "openssl": OPENSSL, "tini": BECOMES, "mountpoint": MOUNTS}
     places = {f"programs/{name}": text for name, text in programs.items()}
     for path, text in {**places, "jvm/java-21/bin/java": JAVA, "jvm/java-25/bin/java": JAVA}.items():
         write(tmp_path, {path: text})
@@ -290,12 +304,12 @@ def test_a_lombok_that_does_not_work_inside_the_compiler_is_replaced(host: Host,
 @pytest.mark.parametrize(
     ("facts", "plan"),
     [
-        ("runnable\t17\t-\t-", ["21", "", "shop.jar"]),
-        ("runnable\t8\t-\t-", ["21", "opened", "shop.jar"]),
-        ("runnable\t23\t-\t-", ["25", "", "shop.jar"]),
-        ("runnable\t17\t2.4.13\t-", ["21", "opened", "shop.jar"]),
-        ("runnable\t17\t3.5.6\t-", ["21", "", "shop.jar"]),
-        ("runnable\t0\t-\t-", ["21", "", "shop.jar"]),
+        ("runnable\t17\t-\t-\t-", ["21", "", "shop.jar"]),
+        ("runnable\t8\t-\t-\t-", ["21", "opened", "shop.jar"]),
+        ("runnable\t23\t-\t-\t-", ["25", "", "shop.jar"]),
+        ("runnable\t17\t2.4.13\t-\t-", ["21", "opened", "shop.jar"]),
+        ("runnable\t17\t3.5.6\t-\t-", ["21", "", "shop.jar"]),
+        ("runnable\t0\t-\t-\t-", ["21", "", "shop.jar"]),
     ],
 )
 def test_the_jar_decides_the_jdk_that_runs_it_and_whether_it_is_opened_as_before_17(
@@ -311,9 +325,10 @@ USUAL = (
     "-Dspotbugs.skip=true -Djacoco.skip=true"
 )
 CALL = (
-    "mvn --batch-mode --no-transfer-progress --global-settings /scratch/settings.xml{settings} "
-    "-Dmaven.repo.local=/app/.m2/repository "
-    "-Dmaven.resolver.transport=native -Daether.connector.requestTimeout=60000{time} {goals}"
+    "mvn --batch-mode --no-transfer-progress --update-snapshots --global-settings /scratch/settings.xml "
+    "-Dmaven.repo.local=/scratch/repository{settings} "
+    "-Dmaven.wagon.rto=20000 -Dmaven.wagon.http.retryHandler.class=default "
+    "-Dmaven.wagon.http.retryHandler.nonRetryableClasses=java.net.UnknownHostException{time} {goals}"
 )
 
 
@@ -353,6 +368,75 @@ def test_maven_is_told_what_the_project_and_the_user_say(
 ) -> None:
     ended = host.build({**MAVEN, **files}, **environ)
     assert ended.calls == (CALL.format(settings=settings, time=time, goals=goals),)
+
+
+@pytest.mark.parametrize(
+    ("files", "environ", "given"),
+    [
+        pytest.param({}, {"MAVEN_LOCAL_REPO": "repo"}, ["-Dmaven.repo.local=repo"], id="MAVEN_LOCAL_REPO"),
+        pytest.param({}, {"DISABLE_ARTIFACTS": "true"}, [], id="DISABLE_ARTIFACTS"),
+        pytest.param(
+            {"ci/s.xml": "", "settings.xml": ""},
+            {"MAVEN_SETTINGS_XML": "ci/s.xml"},
+            ["-Dmaven.repo.local=/scratch/repository", "--settings", "ci/s.xml"],
+            id="MAVEN_SETTINGS_XML",
+        ),
+    ],
+)
+def test_older_names_say_where_maven_has_its_repository_and_settings(
+    host: Host, files: Mapping[str, str], environ: Mapping[str, str], given: list[str]
+) -> None:
+    told = words(host.build({**MAVEN, **files}, **environ).calls)
+    before, after = told.index("/scratch/settings.xml"), told.index("-Dmaven.wagon.rto=20000")
+    assert told[before + 1 : after] == given
+
+
+def test_settings_that_are_named_and_not_there_fail(host: Host) -> None:
+    ended = host.build(MAVEN, MAVEN_SETTINGS_XML="ci/s.xml")
+    assert (ended.status, ended.error, ended.calls) == (
+        1,
+        "error: MAVEN_SETTINGS_XML names ci/s.xml, and there is no such file in the source",
+        (),
+    )
+
+
+STALLS = """#!/bin/sh
+echo once >>"$CALLS"
+[ "$(wc -l <"$CALLS")" = 1 ] || exec "$ROOT/programs/gradle-fake" "$@"
+echo "[ERROR] $SAYS"
+exit 1
+"""
+
+
+@pytest.mark.parametrize(
+    ("says", "times"),
+    [
+        ("Could not transfer artifact a:b:jar:1 from/to central (https://mirror): Read timed out", 3),
+        ("Could not transfer artifact a:b:jar:1 from/to m (m): GET request of: a/b.jar from m failed -> [Help 1]", 3),
+        (
+            "Could not transfer artifact a:b:jar:1 from/to m (m): transfer failed for https://m/b.jar -> [Help 1]",
+            3,
+        ),
+        (
+            "Could not transfer artifact a:b:jar:1 from/to m (m): transfer failed for https://m/b, status: 503 x",
+            3,
+        ),
+        (
+            "Could not transfer artifact a:b:jar:1 from/to m (m): transfer failed for https://m/b, status: 401 x",
+            1,
+        ),
+        ("Could not transfer artifact a:b:jar:1 from/to m (m): transfer failed for https://m/b: PKIX path", 1),
+        ("Could not find artifact a:b:jar:1 in central (https://mirror)", 1),
+        ("COMPILATION ERROR", 1),
+    ],
+)
+def test_maven_is_asked_a_second_time_where_the_network_failed_and_only_there(
+    host: Host, says: str, times: int
+) -> None:
+    write(host.root, {"programs/mvn": STALLS})
+    ended = host.build(MAVEN, SAYS=says)
+    again = "---> The network failed: trying once more, with what has arrived\n" in ended.stdout
+    assert (ended.status, len(ended.calls), again) == (0 if times > 1 else 1, times, times > 1)
 
 
 def test_a_failing_build_fails_with_its_own_status_and_leaves_no_scratch_directory(host: Host) -> None:
@@ -398,6 +482,15 @@ def test_no_login_is_in_the_list_of_processes(host: Host) -> None:
 def test_without_mirror_and_proxy_only_the_guard_against_plain_http_is_set(host: Host) -> None:
     host.build(MAVEN)
     assert re.findall("<id>(.*?)</id>", host.kept("settings.xml")) == ["maven-default-http-blocker"]
+
+
+def test_a_proxy_in_parts_is_one_as_well(host: Host) -> None:
+    parts = {"HOST": "proxy", "PORT": "3128", "USERNAME": "a@b", "PASSWORD": "c:d/%", "NONPROXYHOSTS": "*.intern|x"}
+    host.build(MAVEN, **{f"HTTP_PROXY_{name}": value for name, value in parts.items()})
+    login = "<username>a@b</username><password>c:d/%</password>"
+    without = "<nonProxyHosts>intern|*.intern|x|*.x|localhost|*.localhost|127.*</nonProxyHosts>"
+    settings = host.kept("settings.xml")
+    assert (settings.count(f"<host>proxy</host><port>3128</port>{login}"), settings.count(without)) == (2, 2)
 
 
 def test_a_socks_proxy_is_none_for_http(host: Host) -> None:
@@ -448,13 +541,17 @@ def test_a_gradle_project_without_its_wrapper_is_told_how_to_make_it(host: Host,
     assert ended.error == f"error: {missing} is missing: Gradle comes by the project's own wrapper, in its own version"
 
 
-def test_the_distribution_comes_from_a_mirror_whose_address_does_not_stay(host: Host) -> None:
-    host.build(gradle(""), GRADLE_JAR, GRADLE_DISTRIBUTION_MIRROR="https://u:canary@mirror.invalid/gradle/")
-    assert host.kept("wrapper") == "distributionUrl=https://u:canary@mirror.invalid/gradle/gradle-8.14-bin.zip\n"
+def test_the_distribution_comes_from_a_mirror_that_does_not_stay_and_keeps_its_checksum(host: Host) -> None:
+    project, wrapper = gradle(""), "gradle/wrapper/gradle-wrapper.properties"
+    project[wrapper] = f"distributionSha256Sum=0671\n{project[wrapper]}"
+    host.build(project, GRADLE_JAR, GRADLE_DISTRIBUTION_MIRROR="https://u:canary@mirror.invalid/gradle/")
+    address = "distributionUrl=https://mirror.invalid/gradle/gradle-8.14-bin.zip\n"
+    login = "systemProp.gradle.wrapperUser=u\nsystemProp.gradle.wrapperPassword=canary\n"
+    assert (host.kept("wrapper"), host.kept("gradle.properties")) == (f"distributionSha256Sum=0671\n{address}", login)
     kept = [
         path for place in ("src", "app", "deployments") for path in (host.root / place).rglob("*") if path.is_file()
     ]
-    assert [path for path in kept if "canary" in path.read_text()] == []
+    assert [path for path in kept if "mirror.invalid" in path.read_text()] == []
 
 
 def test_a_toolchain_that_is_not_here_is_served_by_a_later_jdk(host: Host) -> None:
@@ -508,7 +605,7 @@ def test_proxies_and_certificates_become_properties_of_gradle(host: Host) -> Non
         ),
         pytest.param(
             {
-                "target/a.jar": "runnable\t21\t-\tlib/gson.jar ../x.jar other.jar",
+                "target/a.jar": "runnable\t21\t-\t-\tlib/gson.jar ../x.jar other.jar",
                 "target/lib/gson.jar": LIBRARY,
                 "target/lib/unused.jar": LIBRARY,
             },
@@ -525,7 +622,7 @@ def test_proxies_and_certificates_become_properties_of_gradle(host: Host) -> Non
         pytest.param(
             {
                 "target/a.jar": LIBRARY,
-                "target/quarkus-app/quarkus-run.jar": "runnable\t0\t-\tlib/boot/b.jar",
+                "target/quarkus-app/quarkus-run.jar": "runnable\t0\t-\t-\tlib/boot/b.jar",
                 "target/quarkus-app/lib/boot/b.jar": LIBRARY,
                 "target/quarkus-app/app/a.jar": LIBRARY,
             },
@@ -547,13 +644,13 @@ def test_what_can_be_run_is_taken_with_what_it_needs(
     [
         ({}, {}, "the build has left no jar"),
         ({"target/a.jar": LIBRARY}, {}, "nothing says what to run: there is no Main-Class in target/a.jar"),
-        ({"target/a.war": "war\t8\t-\t-"}, {}, "a.war needs a servlet container, and there is none in this builder"),
+        ({"target/a.war": "war\t8\t-\t-\t-"}, {}, "a.war needs a servlet container, and there is none in this builder"),
         (
             {"a/target/a.jar": RUNNABLE, "b/target/b.jar": RUNNABLE},
             {},
             "several jars can be run: a/target/a.jar, b/target/b.jar",
         ),
-        ({"target/a.jar": "broken\t0\t-\t-"}, {}, "no jar is readable: target/a.jar"),
+        ({"target/a.jar": "broken\t0\t-\t-\t-"}, {}, "no jar is readable: target/a.jar"),
         (
             {"target/a.jar": RUNNABLE},
             {"JAVA_APP_JAR": "b.jar"},
@@ -566,6 +663,16 @@ def test_what_can_be_run_is_taken_with_what_it_needs(
         ),
         (
             {"target/a.jar": RUNNABLE},
+            {"ARTIFACT_COPY_ARGS": "b.jar"},
+            "ARTIFACT_COPY_ARGS is what cp is told in target, and it failed: b.jar",
+        ),
+        (
+            {"target/a.jar": RUNNABLE, "target/b.txt": LIBRARY},
+            {"ARTIFACT_COPY_ARGS": "b.txt"},
+            "ARTIFACT_COPY_ARGS has taken no jar: b.txt",
+        ),
+        (
+            {"target/a.jar": RUNNABLE},
             {"JAVA_MAJOR_VERSION": "lts"},
             "JAVA_MAJOR_VERSION=lts is no version of Java",
         ),
@@ -575,7 +682,28 @@ def test_what_cannot_be_run_fails_when_it_is_built_and_says_why(
     host: Host, jars: Mapping[str, str], environ: Mapping[str, str], message: str
 ) -> None:
     ended = host.build(MAVEN, jars, **environ)
-    assert (ended.status, ended.error) == (1, f"error: {message}")
+    errors = [line for line in ended.stderr.splitlines() if line.startswith("error: ")]
+    assert (ended.status, errors) == (1, [f"error: {message}"])
+
+
+def test_what_is_taken_may_be_told_as_cp_is(host: Host) -> None:
+    jars = {"out/a.jar": RUNNABLE, "out/b.jar": RUNNABLE, "out/lib/c.jar": LIBRARY}
+    told = {"ARTIFACT_DIR": "out", "ARTIFACT_COPY_ARGS": "-r a*.jar lib"}
+    ended = host.build(MAVEN, {**jars, "a.jar": RUNNABLE}, **told)
+    assert (ended.status, ended.stderr, left(host.deployments)) == (0, "", ["a.jar", "lib/c.jar"])
+    assert host.plan == ["21", "", "a.jar"]
+
+
+def test_a_jar_that_bears_the_time_of_its_build_is_named(host: Host) -> None:
+    ended = host.build(MAVEN, {"target/shop.jar": "runnable\t21\t-\tnew\t-"})
+    assert "shop.jar holds the time of this build, so the next one of the same source will differ" in ended.stdout
+
+
+@pytest.mark.parametrize("name", ["JAVA_APP_DIR", "DEPLOYMENTS_DIR"])
+def test_the_application_lies_where_the_user_says(host: Host, name: str) -> None:
+    place = {name: str(host.root / "elsewhere")}
+    assert (host.build(MAVEN, **place).status, left(host.root / "elsewhere")) == (0, ["shop.jar"])
+    assert host.run("run", **place).calls == (f"java-21 {HEAP} -jar /elsewhere/shop.jar",)
 
 
 def test_a_source_with_a_run_script_of_its_own_is_not_judged(host: Host) -> None:
@@ -620,6 +748,43 @@ def test_downloads_do_not_stay_in_the_image(host: Host) -> None:
     assert (left(host.root / "app"), left(host.root / "tmp")) == (["plan"], [])
 
 
+@pytest.mark.parametrize("mount", ["app/.m2/repository", "app/.m2"])
+def test_a_cache_keeps_what_was_downloaded(host: Host, mount: str) -> None:
+    host.build(MAVEN, MOUNTED=mount)
+    assert left(host.root / "app") == [".m2/repository/downloaded", "plan"]
+
+
+def test_builds_take_turns_in_a_cache(host: Host) -> None:
+    write(host.source, MAVEN)
+    write(host.root, {"jars": f"target/shop.jar\t{RUNNABLE}\n", "calls": ""})
+    cache = os.open(host.root / "app/.m2/repository", os.O_RDONLY)
+    fcntl.flock(cache, fcntl.LOCK_EX)
+    with host.start(MOUNTED="app/.m2/repository") as building:
+        assert building.stdout is not None
+        waiting = "---> Waiting for another build with the same downloads (none waits with --no-cache)\n"
+        assert waiting in iter(building.stdout.readline, "")
+        assert (host.root / "calls").read_text() == ""
+        os.close(cache)
+        building.stdout.read()
+    assert (building.returncode, left(host.deployments)) == (0, ["shop.jar"])
+
+
+def test_what_a_build_installed_of_itself_is_no_download_for_the_next(host: Host) -> None:
+    repository = host.root / "app/.m2/repository"
+    write(
+        repository,
+        {
+            "shop/core/1/_remote.repositories": "core-1.jar>=\n",
+            "shop/core/1/core-1.jar": "",
+            "shop/core/maven-metadata-local.xml": "",
+            "gson/1/_remote.repositories": "gson-1.jar>central=\n",
+            "gson/1/gson-1.jar": "",
+        },
+    )
+    host.build(MAVEN, MOUNTED="app/.m2/repository")
+    assert left(repository) == ["downloaded", "gson/1/_remote.repositories", "gson/1/gson-1.jar"]
+
+
 def test_downloads_are_kept_for_the_next_build_where_that_is_asked_for(host: Host) -> None:
     host.build(MAVEN, MAVEN_CLEAR_REPO="false")
     saved = subprocess.run(
@@ -631,7 +796,7 @@ def test_downloads_are_kept_for_the_next_build_where_that_is_asked_for(host: Hos
     (host.root / "artifacts").mkdir()
     subprocess.run(["tar", "-C", str(host.root / "artifacts"), "-xf", "-"], input=saved.stdout, check=True)
     assert left(host.root / "artifacts") == [".m2/repository/downloaded"]
-    write(host.root, {"programs/mvn": '#!/bin/sh\nls "$ROOT/app/.m2/repository" >>"$CALLS"\nexit 1\n'})
+    write(host.root, {"programs/mvn": '#!/bin/sh\nls "$ROOT"/tmp/*/repository >>"$CALLS"\nexit 1\n'})
     (host.root / "app/.m2/repository/downloaded").unlink()
     assert host.build(MAVEN).calls == ("downloaded",)
 
@@ -649,10 +814,10 @@ def test_any_user_of_group_0_may_do_what_the_owner_may(host: Host) -> None:
     assert modes == {"shop.jar": "0o664", "bin": "0o770", "tool": "0o775"}
 
 
-def test_nothing_is_newer_than_the_date_of_the_source(host: Host) -> None:
-    host.build(MAVEN, SOURCE_DATE_EPOCH="1700000000")
-    places = [*host.deployments.rglob("*"), *(host.root / "app").rglob("*")]
-    assert {int(path.stat().st_mtime) for path in places} == {1700000000}
+def test_all_that_is_left_has_the_time_of_the_source(host: Host) -> None:
+    host.build(MAVEN, SOURCE_DATE_EPOCH="4000000000")
+    places = [host.deployments, *host.deployments.rglob("*"), host.root / "app", *(host.root / "app").rglob("*")]
+    assert {int(path.stat().st_mtime) for path in places} == {4000000000}
 
 
 # ------------------------------------------------------------------------------------------------------ how it runs
@@ -741,7 +906,16 @@ def test_what_leads_to_mirrors_reaches_assemble() -> None:
     }
 
 
-# ----------------------------------------------------------------------------------------------------------- usage
+# ------------------------------------------------------------------------------------------- what the builder says
+
+
+def test_the_directories_of_downloads_are_made_before_anything_is_mounted_there() -> None:
+    made = re.findall(r"mkdir -p (.*)", (BUILDER / "install").read_text())
+    assert set(load(BUILDER).blueprint.caches) <= set(" ".join(made).split())
+
+
+def test_what_older_platforms_call_tomcat_is_not_this_builder() -> None:
+    assert [each for each in load(BUILDER).blueprint.aliases if "tomcat" in str(each)] == []
 
 
 def test_the_usage_names_every_variable_that_the_scripts_read() -> None:

@@ -72,6 +72,7 @@ def test_the_build_is_of_the_events_commit_and_pushed() -> None:
         names=IMAGE.names,
         env=(("A", "b"),),
         application_name="shop",
+        app="shop",
         push=True,
         owner="e1",
     )

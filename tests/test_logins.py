@@ -5,15 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import os
-import time
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from s2ictl.errors import Refused, Unauthorized
-from s2ictl.logins import find_login, login_of, normal_host, pull_secret, run_helper, secret_logins
-from s2ictl.models import IDENTITY_USER, Login, Secret
+from s2ictl.logins import explain, find_login, login_of, normal_host, pull_secret, secret_logins
+from s2ictl.logins.helpers import Verb
+from s2ictl.models import Login, Secret
 
 CANARY = "canary-password"
 HOST = "registry.example.com"
@@ -23,8 +25,8 @@ def encoded(username: str = "somebody", password: str = CANARY) -> dict[str, str
     return {"auth": base64.b64encode(f"{username}:{password}".encode()).decode()}
 
 
-def no_helper(name: str, key: str) -> bytes | None:
-    raise AssertionError(f"{name} was asked for {key}")
+def no_helper(name: str, verb: Verb, said: bytes) -> bytes | None:
+    raise AssertionError(f"{name} was told to {verb} {said!r}")
 
 
 def found(home: Path, host: str = HOST, **environ: str) -> Login | None:
@@ -112,10 +114,19 @@ def test_a_file_that_the_user_named_is_the_only_place(tmp_path: Path) -> None:
         ("http://harbor:30280", "harbor:30280"),
         ("http://harbor:80", "harbor"),
         ("[::1]:5000", "[::1]:5000"),
+        ("HTTPS://Registry.Example.com:443/", HOST),
+        ("registry.hub.docker.com", "docker.io"),
+        ("b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example:5000", "xn--bcher-kva.example:5000"),
+        ("xn--bcher-kva.example:5000", "xn--bcher-kva.example:5000"),
     ],
 )
 def test_a_registry_has_one_spelling(key: str, host: str) -> None:
     assert normal_host(key) == host
+
+
+def test_two_standards_that_differ_on_a_name_do_not_decide_who_gets_a_login(tmp_path: Path) -> None:
+    docker_config(tmp_path, auths={"fa\N{LATIN SMALL LETTER SHARP S}.example": encoded()})
+    assert [found(tmp_path, host) for host in ("fass.example", "xn--fa-hia.example")] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -129,11 +140,47 @@ def test_a_registry_has_one_spelling(key: str, host: str) -> None:
         f"{HOST}/team",
         f"evil.example/{HOST}",
         f"https://{HOST}@evil.example",
+        f"https://evil.example/x://{HOST}",
+        f"https://user:password@{HOST}",
+        f"ftp://{HOST}",
+        f"http://{HOST}:443",
+        f"https://{HOST}:80",
+        f"*.{HOST.partition('.')[2]}",
+        HOST.replace(".", "\N{IDEOGRAPHIC FULL STOP}"),
+        "",
+        "https://",
     ],
 )
 def test_a_login_of_another_host_is_never_taken(key: str, tmp_path: Path) -> None:
     docker_config(tmp_path, auths={key: encoded()})
     assert found(tmp_path) is None
+
+
+# ------------------------------------------------------------------------------------------------ parts of a registry
+
+
+@pytest.mark.parametrize(
+    ("place", "user"),
+    [
+        (f"{HOST}/team/shop", "shop"),
+        (f"{HOST}/team/shop/api", "shop"),
+        (f"{HOST}/team/other", "team"),
+        (f"{HOST}/teamwork/shop", "all"),
+        (f"{HOST}/other", "all"),
+        (HOST, "all"),
+        (f"{HOST}:5000/team", None),
+    ],
+)
+def test_the_login_for_the_smallest_part_of_a_registry_is_taken(place: str, user: str | None, tmp_path: Path) -> None:
+    keys = {HOST: "all", f"{HOST}/team": "team", f"{HOST}/team/shop": "shop"}
+    docker_config(tmp_path, auths={key: encoded(name) for key, name in keys.items()})
+    login = found(tmp_path, place)
+    assert (login and login.username) == user
+
+
+def test_a_part_without_a_login_falls_back_to_nothing_but_the_whole(tmp_path: Path) -> None:
+    docker_config(tmp_path, auths={f"{HOST}/team": encoded()})
+    assert [found(tmp_path, place) for place in (HOST, f"{HOST}/other")] == [None, None]
 
 
 # ----------------------------------------------------------------------------------------------------------- entries
@@ -146,11 +193,57 @@ def test_a_user_and_a_password_may_stand_apart(tmp_path: Path) -> None:
     assert (login.username, login.password.reveal()) == ("u", "p:q")
 
 
+@pytest.mark.parametrize(
+    ("entry", "pair"),
+    [
+        ({"username": "apart", "password": "p", **encoded("joined")}, ("joined", CANARY)),
+        ({"auth": "c29tZWJvZHk6\ncGFzcw==\n"}, ("somebody", "pass")),
+        ({"auth": "c29tZWJvZHk6cGFzcwAA"}, ("somebody", "pass")),
+        ({"auth": "c29tZWJvZHk6"}, ("somebody", "")),
+        ({"username": "u", "password": "p", "email": "u@example.com"}, ("u", "p")),
+    ],
+)
+def test_an_entry_is_read_as_docker_and_kubernetes_read_it(
+    entry: dict[str, str], pair: tuple[str, str], tmp_path: Path
+) -> None:
+    docker_config(tmp_path, auths={HOST: entry})
+    login = found(tmp_path)
+    assert login is not None
+    assert (login.username, login.password.reveal()) == pair
+
+
+@pytest.mark.parametrize("entry", [{}, {"username": "u"}, {"password": "p"}, {"email": "u@example.com"}, {"auth": ""}])
+def test_an_entry_that_holds_no_login_leaves_it_to_the_next_place(entry: dict[str, str], tmp_path: Path) -> None:
+    docker_config(tmp_path, auths={HOST: encoded("second")})
+    login = found(tmp_path, DOCKER_AUTH_CONFIG=json.dumps({"auths": {HOST: entry}}))
+    assert login is not None
+    assert login.username == "second"
+
+
+def test_a_registry_token_goes_as_it_is_and_is_not_made_to_last(tmp_path: Path) -> None:
+    path = docker_config(tmp_path, auths={HOST: {"registrytoken": "token"}})
+    assert found(tmp_path) == Login(
+        host=HOST,
+        username="<token>",
+        password=Secret("token"),
+        origin=f'auths → "{HOST}" in {path}',
+        kind="bearer",
+        lasting=False,
+    )
+
+
+def test_a_token_that_would_break_out_of_its_header_is_refused(tmp_path: Path) -> None:
+    docker_config(tmp_path, auths={HOST: {"registrytoken": f"{CANARY}\r\nX-Evil: 1"}})
+    with pytest.raises(Unauthorized, match="is not readable") as caught:
+        found(tmp_path)
+    assert CANARY not in caught.value.message + caught.value.detail
+
+
 def test_an_identity_token_is_told_from_a_password(tmp_path: Path) -> None:
     docker_config(tmp_path, auths={HOST: {**encoded(), "identitytoken": "token"}})
     login = found(tmp_path)
     assert login is not None
-    assert (login.username, login.password.reveal(), login.lasting) == (IDENTITY_USER, "token", False)
+    assert (login.username, login.password.reveal(), login.lasting) == ("<token>", "token", False)
 
 
 def test_an_entry_that_is_not_asked_for_may_be_broken(tmp_path: Path) -> None:
@@ -190,79 +283,17 @@ def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
         found(tmp_path, REGISTRY_AUTH_FILE=str(tmp_path / "absent"))
 
 
-def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_in_place_of_a_file_is_not_waited_for_and_an_empty_file_says_nothing(tmp_path: Path) -> None:
     (tmp_path / ".docker").mkdir()
     os.mkfifo(tmp_path / ".docker/config.json")
-    with pytest.raises(Unauthorized, match="is not readable"):
-        found(tmp_path)
+    (tmp_path / ".config/containers").mkdir(parents=True)
+    (tmp_path / ".config/containers/auth.json").touch()
+    assert found(tmp_path) is None
 
 
-# ----------------------------------------------------------------------------------------------------------- helpers
-
-
-def helper(directory: Path, script: str) -> Mapping[str, str]:
-    program = directory / "docker-credential-test"
-    program.write_text(f"#!/bin/sh\n{script}\n")
-    program.chmod(0o755)
-    return {"PATH": f"{directory}:/usr/bin:/bin"}
-
-
-@pytest.mark.parametrize(
-    ("config", "key"),
-    [
-        ({"credHelpers": {HOST: "test"}}, HOST),
-        ({"credHelpers": {f"https://{HOST}": "test"}}, f"https://{HOST}"),
-        ({"credsStore": "test"}, HOST),
-    ],
-)
-def test_a_helper_is_asked_by_the_key_that_stands_in_the_file(
-    config: dict[str, object], key: str, tmp_path: Path
-) -> None:
-    docker_config(tmp_path, **config)
-    environ = helper(tmp_path, 'read -r key; echo "{\\"Username\\": \\"$1\\", \\"Secret\\": \\"$key\\"}"')
-    login = find_login(HOST, environ=environ, home=tmp_path)
-    assert login is not None
-    assert (login.username, login.password.reveal(), login.lasting) == ("get", key, False)
-
-
-def test_a_store_that_knows_nothing_of_the_host_leaves_it_to_the_file(tmp_path: Path) -> None:
-    docker_config(tmp_path, credsStore="test", auths={HOST: encoded()})
-    environ = helper(tmp_path, "echo credentials not found in native keychain; exit 1")
-    login = find_login(HOST, environ=environ, home=tmp_path)
-    assert login is not None
-    assert login.username == "somebody"
-
-
-@pytest.mark.parametrize(
-    ("script", "words"),
-    [
-        ("exit 1", "ended with 1"),
-        ("sleep 30", "does not answer"),
-        ("exec >&-; sleep 30", "does not answer"),
-        ("sleep 30 & echo '{}'", "does not answer"),
-        ("head -c 10000000 /dev/zero", "answers with more than"),
-    ],
-)
-def test_a_helper_that_fails_is_ended_and_said_so(script: str, words: str, tmp_path: Path) -> None:
-    began = time.monotonic()
-    with pytest.raises(Unauthorized, match=words):
-        run_helper("test", HOST, environ=helper(tmp_path, script), seconds=0.2)
-    assert time.monotonic() - began < 5
-
-
-@pytest.mark.parametrize("answer", ["", "canary-password", '{"Username": "u"}', '{"Username": 1, "Secret": "x"}'])
-def test_what_a_helper_says_is_not_repeated_when_it_is_not_understood(answer: str, tmp_path: Path) -> None:
-    docker_config(tmp_path, credsStore="test")
-    with pytest.raises(Unauthorized, match="the answer of credsStore") as caught:
-        find_login(HOST, environ={}, home=tmp_path, run=lambda _, __: answer.encode())
-    assert CANARY not in caught.value.message + caught.value.detail
-
-
-def test_a_helper_that_is_not_installed_is_named_with_its_entry(tmp_path: Path) -> None:
-    docker_config(tmp_path, credsStore="absent")
-    with pytest.raises(Unauthorized, match=r'credsStore → "absent" in .* failed') as caught:
-        find_login(HOST, environ={"PATH": str(tmp_path)}, home=tmp_path)
-    assert caught.value.detail == "docker-credential-absent is not in PATH"
+def test_a_variable_that_holds_no_text_is_said_so_by_its_name(tmp_path: Path) -> None:
+    with pytest.raises(Unauthorized, match="DOCKER_AUTH_CONFIG is not readable"):
+        found(tmp_path, DOCKER_AUTH_CONFIG='{"auths": {"\udcff": 1}}')
 
 
 # ----------------------------------------------------------------------------------------------------------- secrets
@@ -302,6 +333,15 @@ def test_a_secret_of_another_registry_is_of_no_use_here() -> None:
         login_of(logins, "docker.io", name="prod/hub")
 
 
+def test_a_secret_for_a_part_of_a_registry_is_for_that_part() -> None:
+    auths = {HOST: encoded("all"), f"https://{HOST}/team": encoded("team")}
+    logins = secret(_dockerconfigjson={"auths": auths})
+    users = [login_of(logins, f"{HOST}/{path}", name="prod/hub").username for path in ("team/shop", "other/shop")]
+    assert users == ["team", "all"]
+    with pytest.raises(Unauthorized, match=r"no login for registry.example.com/other/shop"):
+        login_of(logins[1:], f"{HOST}/other/shop", name="prod/hub")
+
+
 def test_a_pull_secret_is_what_kubectl_would_make() -> None:
     login = Login(host="docker.io", username="u", password=Secret("p"), origin="a test")
     assert json.loads(pull_secret(login)) == {
@@ -313,3 +353,111 @@ def test_what_is_not_made_to_last_is_not_written_into_a_secret() -> None:
     login = Login(host=HOST, username="u", password=Secret(CANARY), origin="a helper", lasting=False)
     with pytest.raises(Refused, match="is not written into a secret"):
         pull_secret(login)
+
+
+# ---------------------------------------------------------------------------------------------------------- explained
+
+
+def test_what_is_explained_is_what_is_found_and_what_came_after_it(tmp_path: Path) -> None:
+    path = docker_config(tmp_path, auths={f"{HOST}:5000": encoded(), f"https://u:{CANARY}@{HOST}": encoded()})
+    named = tmp_path / "named.json"
+    named.write_text(json.dumps({"auths": {HOST: encoded("named")}}))
+    podman = tmp_path / ".config/containers/auth.json"
+    podman.parent.mkdir(parents=True)
+    podman.write_text(json.dumps({"auths": {f"https://{HOST}/v2/": {"identitytoken": CANARY}}}))
+    environ = {"DOCKER_AUTH_CONFIG": "{}", "REGISTRY_AUTH_FILE": str(named), "XDG_RUNTIME_DIR": str(tmp_path / "run")}
+    findings = explain(HOST, environ=environ, home=tmp_path, run=no_helper)
+    assert [(finding.place, finding.state, finding.says) for finding in findings] == [
+        ("DOCKER_AUTH_CONFIG", "none", f"it has nothing for {HOST}"),
+        (f'auths → "{HOST}" in {named}', "login", "the password of named"),
+        (str(path), "none", f"it has nothing for {HOST}; it has {HOST}:5000, …@{HOST}"),
+        (str(tmp_path / "run/containers/auth.json"), "none", "it is not there"),
+        (f'auths → "https://{HOST}/v2/" in {podman}', "login", "an identity token"),
+    ]
+    assert find_login(HOST, environ=environ, home=tmp_path, run=no_helper) == findings[1].login
+    assert CANARY not in repr(findings)
+
+
+def test_an_entry_beside_a_helper_is_said_not_to_be_read(tmp_path: Path) -> None:
+    path = docker_config(tmp_path, credHelpers={HOST: "test"}, auths={HOST: encoded()})
+    findings = explain(HOST, environ={}, home=tmp_path, run=lambda *_: None)
+    assert [(finding.place, finding.state, finding.says) for finding in findings[:2]] == [
+        (f'credHelpers → "test" in {path}', "none", "it knows of no login for this registry"),
+        (
+            f'auths → "{HOST}" in {path}',
+            "none",
+            f'it is not read: credHelpers → "test" is in charge of {HOST} there',
+        ),
+    ]
+    assert find_login(HOST, environ={}, home=tmp_path, run=lambda *_: None) is None
+
+
+def test_what_is_broken_stops_the_search_and_is_explained_with_what_comes_after_it(tmp_path: Path) -> None:
+    docker_config(tmp_path, auths={HOST: encoded()})
+    environ = {"DOCKER_AUTH_CONFIG": f"{{{CANARY}"}
+    findings = explain(HOST, environ=environ, home=tmp_path, run=no_helper)
+    assert [finding.state for finding in findings] == ["broken", "login", "none"]
+    assert CANARY not in repr(findings)
+    with pytest.raises(Unauthorized, match="DOCKER_AUTH_CONFIG"):
+        find_login(HOST, environ=environ, home=tmp_path, run=no_helper)
+
+
+def test_the_logins_of_a_chosen_secret_stand_before_all_others(tmp_path: Path) -> None:
+    docker_config(tmp_path, auths={HOST: encoded()})
+    auths = {"other.example.com": encoded("other"), HOST: encoded("all"), f"{HOST}/team": encoded("team")}
+    chosen = secret(_dockerconfigjson={"auths": auths})
+    states = {
+        place: [(f.state, f.says) for f in explain(place, environ={}, home=tmp_path, given=chosen, run=no_helper)[:4]]
+        for place in (HOST, f"{HOST}/team/shop")
+    }
+    assert states[f"{HOST}/team/shop"] == [
+        ("login", "the password of team"),
+        ("login", "the password of all"),
+        ("none", "it is for other.example.com alone"),
+        ("login", "the password of somebody"),
+    ]
+    assert states[HOST][0] == ("login", "the password of all")
+
+
+# ------------------------------------------------------------------------------------------------------- any content
+
+_TEXTS = st.text(max_size=12) | st.sampled_from([HOST, f"https://{HOST}/v1/", f"{HOST}/team", "test", "../x"])
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+_ENTRIES = st.dictionaries(
+    st.sampled_from(["auth", "username", "password", "identitytoken", "registrytoken"]),
+    st.just("c29tZWJvZHk6cA==") | _ANYTHING,
+    max_size=3,
+)
+_CONFIGS = st.fixed_dictionaries(
+    {},
+    optional={
+        "auths": st.dictionaries(_TEXTS, _ENTRIES, max_size=3) | _ANYTHING,
+        "credHelpers": st.dictionaries(_TEXTS, _TEXTS, max_size=3) | _ANYTHING,
+        "credsStore": _TEXTS | _ANYTHING,
+        "HttpHeaders": _ANYTHING,
+    },
+)
+
+
+def _answering(answer: bytes, *_: object) -> bytes:
+    return answer
+
+
+@given(_CONFIGS.map(json.dumps).map(str.encode) | st.binary(max_size=60))
+def test_no_file_does_more_than_name_a_login_or_itself(content: bytes) -> None:
+    home, environ = Path("/nonexistent"), {"DOCKER_AUTH_CONFIG": os.fsdecode(content)}
+    helper = partial(_answering, b'{"Username": "u", "Secret": "s"}')
+    findings = explain(HOST, environ=environ, home=home, run=helper)
+    first = next((finding for finding in findings if finding.state != "none"), None)
+    if first is not None and first.state == "broken":
+        with pytest.raises(Unauthorized) as caught:
+            find_login(HOST, environ=environ, home=home, run=helper)
+        assert caught.value.message in first.says
+        return
+    login = find_login(HOST, environ=environ, home=home, run=helper)
+    assert login == (first and first.login)
+    assert login is None or (login.host, login.path) == (HOST, "")

@@ -55,6 +55,64 @@ print([name for name in {heavy!r} if name in sys.modules], file=sys.stderr)
     assert said.stderr == "[]\n"
 
 
+FOR_OTHERS = (  # what a plain build of a directory does not wait for
+    *(
+        "docker",
+        "kubernetes",
+        "git",
+        "requests",
+        "rich",
+        "urllib3",
+        "aiohttp",
+        "ssl",
+        "http.client",
+        "tarfile",
+        "zipfile",
+    ),
+    *("cluster", "kubeconfig", "manifests", "deploy", "workloads", "refusals", "cli.rollout", "cli.keyring"),
+    *("registry", "oci", "access", "logins", "transport", "callbacks", "dockerfiles", "reproducible", "artifacts"),
+    *("engines.append", "engines.performing", "engines.injections", "engines.salvaging", "engines.layers"),
+    *(
+        "sources.program",
+        "sources.mirror",
+        "sources.commits",
+        "sources.submodules",
+        "sources.lfs",
+        "sources.largefiles",
+    ),
+    *("sources.archive", "sources.spool", "sources.secrets", "archives.unpacked", "archives.zip"),
+    *("ui.live", "ui.terminal", "ui.row", "cli.running", "serve", "hooks", "doctor", "demo", "b2i"),
+)
+
+
+def test_a_build_of_a_directory_loads_nothing_of_what_other_builds_need(tmp_path: Path) -> None:
+    code = f"""
+import os, sys
+from pathlib import Path
+from s2ictl import sources
+from s2ictl.archives import tar_stream
+
+source = sources.parse_source({str(tmp_path)!r}, copy=True, cwd=Path("/"))
+options, cache = sources.FetchOptions(), Path({str(tmp_path)!r}, "cache")
+with sources.fetch(source, cache=cache, environ={{}}, emit=print, options=options, find_login=print) as tree:
+    assert tree.digest() and list(tar_stream(tree.members(), uid=0, gid=0))
+
+def loaded(event, arguments):
+    if event == "socket.connect":
+        print([name for name in {FOR_OTHERS!r} if {{name, f"s2ictl.{{name}}"}} & set(sys.modules)])
+        os._exit(sys.stdout.flush() or 0)
+
+sys.addaudithook(loaded)
+sys.argv[1:] = ["build", {str(tmp_path)!r}, "some/builder", "shop", "--copy"]
+from s2ictl.__main__ import run
+run()
+"""
+    (tmp_path / "app.py").write_text("")
+    environ = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "DOCKER_HOST": f"unix://{tmp_path}/none.sock"}
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, env=environ)
+    assert (said.stdout, said.returncode) == ("[]\n", 0), said.stderr
+
+
 @pytest.mark.parametrize(
     "arguments", [("-o", "json", "version"), ("version", "-o", "json"), ("version", "--output=json")]
 )
@@ -260,6 +318,7 @@ def test_the_help_of_a_command_shows_its_flags_by_groups(tmp_path: Path, capsys:
         "What assemble is given, and nobody after it:",
         "How it is fetched, and with which login:",
         "What the earlier image of the same name is good for:",
+        "What earlier builds have left:",
         "On a smaller image for running:",
         "The container that assembles:",
         "How it runs on the cluster:",

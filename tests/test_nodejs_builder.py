@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,7 @@ esac
 [ ! -f yarn.lock ] || cp yarn.lock "$CALLS.lock"
 [ ! -f "$HOME/.npmrc" ] || cp "$HOME/.npmrc" "$CALLS.npmrc"
 """
+MOUNTED, NOT_MOUNTED = "#!/bin/sh\n", "#!/bin/sh\nexit 1\n"
 BECOMES = """#!/bin/sh
 shift 3
 exec "$@"
@@ -110,7 +112,8 @@ def host(tmp_path: Path) -> Host:
         (tmp_path / directory).mkdir(parents=True)
     compiler = "#!/bin/sh\n"
     return Host(root=tmp_path).has(
-        **{"node": NODE, "npm": MANAGER, "yarn": MANAGER, "pnpm": MANAGER, "tini": BECOMES, "c++": compiler}
+        **{"node": NODE, "npm": MANAGER, "yarn": MANAGER, "pnpm": MANAGER, "tini": BECOMES, "c++": compiler},
+        mountpoint=NOT_MOUNTED,
     )
 
 
@@ -130,6 +133,7 @@ def package(**said: Any) -> str:
 
 
 SERVER = {"server.js": ""}
+PAD = "node_modules/left/pad.js"
 START = package(scripts={"start": "node app.js"})
 BUILD = package(scripts={"start": "node app.js", "build": "tsc"}, devDependencies={"typescript": "5"})
 
@@ -173,6 +177,12 @@ BUILD = package(scripts={"start": "node app.js", "build": "tsc"}, devDependencie
             {"DEV_MODE": "true"},
             "script b",
             id="DEV_MODE",
+        ),
+        pytest.param(
+            {"package.json": START, **SERVER},
+            {"NODE_CMD": "node server.js -v"},
+            "script node server.js -v",
+            id="NODE_CMD",
         ),
         pytest.param(SERVER, {"DEV_MODE": "true"}, "watched server.js", id="DEV_MODE without a script"),
     ],
@@ -248,7 +258,7 @@ def test_programs_of_packages_are_found_and_the_variables_of_npm_are_there(host:
 
 MIRROR = "https://mirror.invalid/npm/"
 GLOBAL = "npm install --global --prefix /scratch/tool --no-audit --no-fund --loglevel=error"
-PNPM = "--reporter=append-only --config.store-dir=/scratch/store --config.confirm-modules-purge=false"
+PNPM = "--reporter=append-only --config.store-dir=/scratch/kept/pnpm --config.confirm-modules-purge=false"
 YARN = "--frozen-lockfile --non-interactive --no-progress"
 BERRY = "__metadata:\n  version: 10\n\n"
 
@@ -345,6 +355,19 @@ def test_packages_come_by_the_manager_that_wrote_them_down(
 ) -> None:
     ended = host.assemble({**files, "app.js": ""}, **environ)
     assert (ended.status, ended.calls, ended.stderr) == (0, calls, "")
+
+
+@pytest.mark.parametrize(
+    "name", ["NPM_CONFIG_LOGLEVEL", "HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "NO_PROXY", "NPM_TOKEN"]
+)
+def test_npm_is_given_what_it_reads_from_its_environment(host: Host, name: str) -> None:
+    host.has(npm=f'#!/bin/sh\necho "${name}" >>"$CALLS"\n')
+    assert host.assemble({"package.json": START, "app.js": ""}, **{name: "said"}).calls == ("said",)
+
+
+def test_the_script_that_builds_is_the_one_that_is_named(host: Host) -> None:
+    manifest = package(scripts={"start": "node app.js", "bundle": "b"})
+    assert "npm run bundle" in host.assemble({"package.json": manifest, "app.js": ""}, NPM_BUILD="bundle").calls
 
 
 def test_a_project_without_packages_is_taken_as_it_is(host: Host) -> None:
@@ -455,7 +478,7 @@ def test_the_login_of_a_mirror_is_where_npm_looks_for_it_and_nowhere_else(host: 
 
 
 def test_every_name_of_a_mirror_that_assemble_knows_reaches_it_from_the_environment_of_the_user() -> None:
-    known = "".join(re.findall(r"mirror=(\$\{.*:-.*)", (SCRIPTS / "assemble").read_text()))
+    known = "".join(re.findall(r"mirror=(\$\{.*:-.*)", (SCRIPTS / "packages").read_text()))
     names = set(re.findall(r"[A-Za-z_]{4,}", known)) - {"mirror"}
     environ = dict.fromkeys(names, "https://mirror.invalid")
     assert {name for name, _ in package_sources(environ)} == names
@@ -484,12 +507,148 @@ def test_any_user_of_group_0_may_do_what_the_owner_may(host: Host) -> None:
     assert oct((host.application / "data").stat().st_mode & 0o777) == "0o770"
 
 
-def test_nothing_is_newer_than_the_date_of_the_source(host: Host) -> None:
-    write(host.source, {"server.js": "", "old.txt": "", "package.json": package()})
-    os.utime(host.source / "old.txt", (1, 1))
+def test_all_that_a_build_brings_has_the_date_of_the_source(host: Host) -> None:
+    write(host.source, {"server.js": "", "data/old.txt": "", "package.json": package()})
+    os.utime(host.source / "data/old.txt", (1, 1))
     host.run("assemble", SOURCE_DATE_EPOCH="1700000000")
-    times = {int(path.stat().st_mtime) for path in (host.root / "app").rglob("*")}
-    assert times == {1, 1700000000}
+    assert {int(path.stat().st_mtime) for path in (host.root / "app").rglob("*")} == {1700000000}
+
+
+def test_what_was_there_before_keeps_its_date(host: Host) -> None:
+    from_locks(host, LOCKED, SOURCE_DATE_EPOCH="1")
+    time.sleep(0.02)
+    host.assemble(LOCKED, SOURCE_DATE_EPOCH="1700000000")
+    times = {path.name: int(path.stat().st_mtime) for path in (host.root / "app").rglob("*") if path.is_file()}
+    assert times == {**dict.fromkeys(LOCKED, 1700000000), "pad.js": 1, ".decided-by": 1}
+
+
+# ------------------------------------------------------------------------------------------- packages, on their own
+
+
+def from_locks(host: Host, files: Mapping[str, str], **environ: str) -> Ended:
+    """Run the script `dependencies` as a build does, where nothing but the files that decide is."""
+    write(host.source, {name: text for name, text in files.items() if name != "app.js"})
+    ended = host.run("dependencies", **environ)
+    shutil.rmtree(host.source)
+    return ended
+
+
+LOCKED = {"package.json": START, "package-lock.json": "{}", "app.js": ""}
+NPM = "--no-audit --no-fund"
+
+
+def test_packages_are_installed_without_the_source_and_found_installed_with_it(host: Host) -> None:
+    ended = from_locks(host, LOCKED)
+    assert (ended.status, ended.calls) == (0, (f"npm ci --omit=dev {NPM}",))
+    assert left(host.application) == [*("node_modules", "node_modules/.decided-by", "node_modules/left"), PAD]
+    ended = host.assemble({**LOCKED, "node_modules/of/another.js": ""})
+    assert (ended.status, ended.calls) == (0, ())
+    assert {PAD, "app.js"} <= set(left(host.application))
+    assert "node_modules/of" not in left(host.application)
+
+
+def test_packages_that_were_installed_of_other_files_are_installed_again(host: Host) -> None:
+    from_locks(host, LOCKED)
+    assert host.assemble({**LOCKED, "package-lock.json": "{ }"}).calls == (f"npm ci --omit=dev {NPM}",)
+
+
+def test_what_only_a_build_needs_is_added_for_it_and_taken_away_again(host: Host) -> None:
+    files = {**LOCKED, "package.json": BUILD}
+    assert from_locks(host, files).calls == (f"npm ci --omit=dev {NPM}",)
+    assert host.assemble(files).calls == (
+        f"npm install --include=dev --no-save {NPM}",
+        "npm run build",
+        f"npm prune --omit=dev --ignore-scripts --no-save {NPM}",
+    )
+
+
+def test_packages_below_files_that_were_built_stay_for_no_mark_to_hide_them(host: Host) -> None:
+    files = {**LOCKED, "package.json": package(scripts={"start": "vite", "build": "vite build"})}
+    from_locks(host, files)
+    assert host.assemble(files, BUILT="dist").status == 0
+    assert PAD in left(host.application)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"package.json": START}, "there is no lock file"),
+        (
+            {"package.json": package(scripts={"start": "x", "prepare": "husky"}), "package-lock.json": ""},
+            "package.json has scripts that take part in it (prepare)",
+        ),
+        (
+            {"package.json": package(dependencies={"core": "file:core"}), "package-lock.json": ""},
+            "some of them lie in the source",
+        ),
+        (
+            {"package.json": package(workspaces=["packages/*"]), "package-lock.json": ""},
+            "some of them lie in the source",
+        ),
+        (
+            {"package.json": START, "pnpm-lock.yaml": "", "pnpm-workspace.yaml": "packages:\n  - core\n"},
+            "some of them lie in the source",
+        ),
+        (
+            {"package.json": START, "yarn.lock": BERRY, ".yarnrc.yml": "yarnPath: .yarn/releases/yarn-4.cjs\n"},
+            "Yarn itself lies in the source",
+        ),
+        (
+            {"package.json": BUILD, "pnpm-lock.yaml": ""},
+            "there is a build script, and pnpm would write all of them anew to take away what only that needs",
+        ),
+        (
+            {"package.json": package(scripts={"build": "vite build"}), "package-lock.json": ""},
+            "there is a build script and no start script, so what is built may need none of them",
+        ),
+    ],
+)
+def test_packages_that_need_the_source_are_left_to_assemble_with_the_reason_in_one_line(
+    host: Host, files: Mapping[str, str], why: str
+) -> None:
+    ended = from_locks(host, files)
+    assert (ended.status, ended.stdout, ended.stderr) == (
+        0,
+        f"---> The packages are installed with the source: {why}\n",
+        "",
+    )
+    assert (ended.calls, left(host.root / "app")) == ((), ["src"])
+
+
+def test_locks_of_nothing_are_left_alone(host: Host) -> None:
+    ended = from_locks(host, {"yarn.lock": ""})
+    assert (ended.status, ended.stdout, left(host.root / "app")) == (0, "---> There is no package.json\n", ["src"])
+
+
+# ---------------------------------------------------------------------------------------------------------- caches
+
+SHOWS_CACHES = """#!/bin/sh
+case $* in
+    --version) echo 1.22.22 ;;
+    *--global*) ;;
+    *) echo "$npm_config_cache $YARN_GLOBAL_FOLDER ${YARN_CACHE_FOLDER:-} $*" >>"$CALLS" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(("mounted", "kept"), [(MOUNTED, "/var/cache/s2i"), (NOT_MOUNTED, "/scratch/kept")])
+@pytest.mark.parametrize(
+    ("lock", "arguments"),
+    [
+        ({"package-lock.json": ""}, "{kept}/npm {kept}/yarn  ci --omit=dev --no-audit --no-fund"),
+        ({"yarn.lock": ""}, "{kept}/npm {kept}/yarn {kept}/yarn-classic install --production=true " + YARN),
+        (
+            {"pnpm-lock.yaml": ""},
+            "{kept}/npm {kept}/yarn  install --prod --frozen-lockfile " + PNPM.replace("/scratch/kept", "{kept}"),
+        ),
+    ],
+)
+def test_downloads_are_kept_where_a_cache_is_mounted_and_nowhere_else(
+    host: Host, mounted: str, kept: str, lock: Mapping[str, str], arguments: str
+) -> None:
+    host.has(npm=SHOWS_CACHES, yarn=SHOWS_CACHES, pnpm=SHOWS_CACHES, mountpoint=mounted)
+    ended = host.assemble({"package.json": START, "app.js": "", **lock})
+    assert (ended.calls[0].rstrip(), left(host.root / "tmp")) == (arguments.format(kept=kept), [])
 
 
 # ------------------------------------------------------------------------------------------------------ incremental
@@ -509,9 +668,6 @@ def built_once(host: Host, files: Mapping[str, str]) -> None:
         place.mkdir()
     if saved.stdout:
         subprocess.run(["tar", "-C", str(host.root / "artifacts"), "-xf", "-"], input=saved.stdout, check=True)
-
-
-LOCKED = {"package.json": START, "package-lock.json": "{}", "app.js": ""}
 
 
 def test_the_packages_of_the_last_build_are_taken_where_nothing_that_decides_them_changed(host: Host) -> None:
@@ -539,12 +695,13 @@ def test_the_packages_are_fetched_anew_where_they_may_have_changed(host: Host, c
 
 def test_the_usage_names_every_variable_that_the_scripts_read() -> None:
     usage = subprocess.run([str(SCRIPTS / "usage")], capture_output=True, text=True, check=True).stdout
-    scripts = "".join((SCRIPTS / name).read_text() for name in ("assemble", "run"))
+    scripts = "".join((SCRIPTS / name).read_text() for name in ("assemble", "packages", "run"))
     asked = set(re.findall(r"\$\{((?:NPM|YARN|NODE|DEV|DEBUG|SPA|PORT)[A-Z_]*):?[-}%+]", scripts)) - {
         "PNPM_OF_LOCK_5",
         *("YARN_OF_LOCK_6", "YARN_OF_LOCK_8", "YARN_OF_LOCK_9"),
     }
     assert {name for name in asked if name not in usage} == set()
+    assert "INIT_WRAPPER" in usage.partition("without effect:")[2]
 
 
 @pytest.mark.parametrize("manifest", MANIFESTS[:-1])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,11 @@ SCRIPTS = BUILDER / "s2i" / "bin"
 WRITES_DOWN = """#!/bin/sh
 echo "${0##*/} $*${PIP_INDEX_URL:+ from $PIP_INDEX_URL}" >>"$CALLS"
 """
+# The interpreter reads the lock files, as the real one; what else it is asked for is written down.
+READS = f"""#!/bin/sh
+case $1 in */locks) exec {sys.executable} "$@" ;; esac
+""" + WRITES_DOWN.partition("\n")[2]
+MOUNTED, NOT_MOUNTED = "#!/bin/sh\n", "#!/bin/sh\nexit 1\n"
 BECOMES = """#!/bin/sh
 shift 2
 exec "$@"
@@ -55,6 +63,14 @@ class Host:
     def application(self) -> Path:
         return self.root / "app" / "src"
 
+    @property
+    def venv(self) -> Path:
+        return self.root / "app" / "venv"
+
+    @property
+    def packages(self) -> Path:
+        return self.venv / "lib" / "python3.13" / "site-packages"
+
     def has(self, **programs: str) -> Host:
         for name, text in programs.items():
             program = self.root / "programs" / name
@@ -83,17 +99,23 @@ class Host:
             "TMPDIR": str(self.root / "tmp"),
             "S2I_DESTINATION": str(self.root),
             "APP_ROOT": str(self.root / "app"),
-            "VIRTUAL_ENV": str(self.root / "venv"),
+            "VIRTUAL_ENV": str(self.venv),
         }
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
     """A machine with Python and pip, and without Django or any web server."""
-    for directory in ("programs", "tmp", "src", "app/src", "venv/bin"):
+    for directory in ("programs", "tmp", "src", "app/src", "app/venv/bin"):
         (tmp_path / directory).mkdir(parents=True)
     return Host(root=tmp_path).has(
-        python=NO_DJANGO, python3=WRITES_DOWN, pip=WRITES_DOWN, uv=WRITES_DOWN, poetry=WRITES_DOWN, tini=BECOMES
+        python=NO_DJANGO,
+        python3=READS,
+        pip=WRITES_DOWN,
+        uv=WRITES_DOWN,
+        poetry=WRITES_DOWN,
+        tini=BECOMES,
+        mountpoint=NOT_MOUNTED,
     )
 
 
@@ -266,6 +288,16 @@ def installing(calls: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(call for call in told if call.startswith(("pip install", "uv ", "poetry ")))
 
 
+PIPFILE_LOCK = json.dumps(
+    {
+        "default": {
+            "flask": {"version": "==3.1.3", "hashes": ["sha256:aa", "sha256:bb"], "markers": "python_version >= '3.9'"},
+            "celery": {"version": "==5.5", "extras": ["redis", "sqs"], "index": "pypi"},
+            "forked": {"git": "https://git.invalid/forked", "ref": "c0ffee"},
+        },
+        "develop": {"pytest": {"version": "==8.4"}},
+    }
+)
 INSTALL = "pip install --no-compile --progress-bar off"
 EXPORT = "poetry export --quiet --no-interaction --only main --with-credentials"
 
@@ -293,7 +325,7 @@ EXPORT = "poetry export --quiet --no-interaction --only main --with-credentials"
         pytest.param(
             {"pyproject.toml": "[project]\n", "uv.lock": "", "requirements.txt": "flask"},
             {},
-            (f"{INSTALL} --quiet uv>=0.9,<1", "uv sync --frozen --no-dev --no-progress"),
+            (f"{INSTALL} --quiet uv>=0.9,<1", "uv sync --frozen --no-dev --no-install-project --no-progress"),
             id="uv.lock",
         ),
         pytest.param(
@@ -329,6 +361,18 @@ EXPORT = "poetry export --quiet --no-interaction --only main --with-credentials"
                 f"{INSTALL} --requirement /scratch/locked.txt from {MIRROR}",
             ),
             id="poetry.lock from a mirror",
+        ),
+        pytest.param(
+            {"Pipfile.lock": PIPFILE_LOCK},
+            {},
+            (f"{INSTALL} --requirement /scratch/requirements.txt",),
+            id="Pipfile.lock",
+        ),
+        pytest.param(
+            {"Pipfile.lock": PIPFILE_LOCK, "requirements.txt": "flask"},
+            {},
+            (f"{INSTALL} --requirement requirements.txt",),
+            id="requirements.txt beside Pipfile.lock",
         ),
         pytest.param({}, {}, (), id="no dependencies"),
     ],
@@ -386,6 +430,99 @@ def test_a_failing_installation_fails_the_build_with_its_own_status(host: Host) 
     assert host.run("assemble", cwd=host.application).status == 3
 
 
+@pytest.mark.parametrize(
+    ("files", "environ", "calls"),
+    [
+        pytest.param({"setup.py": ""}, {"DISABLE_SETUP_PY_PROCESSING": "1"}, (), id="DISABLE_SETUP_PY_PROCESSING"),
+        pytest.param(
+            {"pyproject.toml": PACKAGE},
+            {"DISABLE_PYPROJECT_TOML_PROCESSING": "1"},
+            (f"{INSTALL} --requirement /scratch/requirements.txt",),
+            id="DISABLE_PYPROJECT_TOML_PROCESSING",
+        ),
+        pytest.param(
+            {"Pipfile.lock": PIPFILE_LOCK, "requirements.txt": "flask"},
+            {"ENABLE_PIPENV": "true"},
+            (f"{INSTALL} --requirement /scratch/requirements.txt",),
+            id="ENABLE_PIPENV",
+        ),
+        pytest.param(
+            {"Pipfile.lock": PIPFILE_LOCK, "requirements.txt": "flask"},
+            {"ENABLE_MICROPIPENV": "1"},
+            (f"{INSTALL} --requirement /scratch/requirements.txt",),
+            id="ENABLE_MICROPIPENV",
+        ),
+        pytest.param(
+            {"requirements.txt": "flask"},
+            {"ENABLE_MICROPIPENV": "1"},
+            (f"{INSTALL} --requirement requirements.txt",),
+            id="ENABLE_MICROPIPENV without a Pipfile.lock",
+        ),
+        pytest.param(
+            {"requirements.txt": "flask"},
+            {"UV_DEFAULT_INDEX": MIRROR},
+            (f"{INSTALL} --requirement requirements.txt from {MIRROR}",),
+            id="UV_DEFAULT_INDEX",
+        ),
+    ],
+)
+def test_names_that_other_builders_have_for_their_settings_have_the_same_effect(
+    host: Host, files: Mapping[str, str], environ: Mapping[str, str], calls: tuple[str, ...]
+) -> None:
+    write(host.source, {**files, "app.py": "print('hello')"})
+    assert installing(host.run("assemble", cwd=host.application, **environ).calls) == calls
+
+
+def test_pipenv_without_its_lock_is_refused(host: Host) -> None:
+    write(host.source, {"Pipfile": "", "requirements.txt": "flask", "app.py": ""})
+    ended = host.run("assemble", cwd=host.application, ENABLE_PIPENV="1")
+    assert (ended.status, ended.stderr.splitlines()) == (
+        1,
+        ["error: ENABLE_PIPENV is set, and there is no Pipfile.lock", "       make one with: pipenv lock"],
+    )
+
+
+def test_a_pipfile_lock_is_followed_without_its_development_packages(host: Host) -> None:
+    write(host.application, {"Pipfile.lock": PIPFILE_LOCK})
+    assert host.run("locks", "--list", cwd=host.application).stdout.splitlines() == [
+        "flask==3.1.3 ; python_version >= '3.9'",
+        "celery[redis,sqs]==5.5",
+        "forked @ git+https://git.invalid/forked@c0ffee",
+    ]
+
+
+def test_a_pipfile_lock_in_which_every_package_has_hashes_is_followed_by_them(host: Host) -> None:
+    lock = {"default": {"flask": {"version": "==3.1.3", "hashes": ["sha256:aa", "sha256:bb"], "markers": "extra"}}}
+    write(host.application, {"Pipfile.lock": json.dumps(lock)})
+    assert host.run("locks", "--list", cwd=host.application).stdout == (
+        "flask==3.1.3 ; extra --hash=sha256:aa --hash=sha256:bb\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "calls"),
+    [
+        ({}, ["python manage.py diffsettings --all", "python manage.py collectstatic --noinput"]),
+        ({"DISABLE_COLLECTSTATIC": "1"}, []),
+    ],
+)
+def test_static_files_of_django_are_collected_unless_it_is_switched_off(
+    host: Host, environ: Mapping[str, str], calls: list[str]
+) -> None:
+    settings = "[ \"$3\" != --all ] || printf '\nSTATIC_ROOT = 1\n'\n"
+    host.has(python=WRITES_DOWN + settings, gunicorn=WRITES_DOWN)
+    write(host.source, {"manage.py": MANAGE, "shop/wsgi.py": ""})
+    ended = host.run("assemble", cwd=host.application, **environ)
+    assert [call for call in ended.calls if "manage.py" in call] == calls
+
+
+@pytest.mark.parametrize("name", ["GUNICORN_CMD_ARGS", "WEB_CONCURRENCY", "PORT"])
+def test_gunicorn_is_given_what_it_reads_from_its_environment(host: Host, name: str) -> None:
+    write(host.application, {"app.py": FLASK})
+    host.has(gunicorn=f'#!/bin/sh\necho "${name}" >>"$CALLS"\n')
+    assert host.run("run", cwd=host.application, **{name: "--threads 5"}).calls == ("--threads 5",)
+
+
 # -------------------------------------------------------------------------------------------------- what is left
 
 
@@ -418,18 +555,21 @@ def test_any_user_of_group_0_may_do_what_the_owner_may(host: Host) -> None:
     assert modes == {"app.py": "0o444", "bin/tool": "0o775", "data": "0o770"}
 
 
-def test_nothing_is_newer_than_the_date_of_the_source(host: Host) -> None:
-    write(host.source, {"app.py": FLASK, "old.txt": ""})
-    os.utime(host.source / "old.txt", (1, 1))
+def test_all_that_a_build_brings_has_the_date_of_the_source_and_what_was_there_before_keeps_its_own(host: Host) -> None:
+    write(host.packages, {"flask.py": ""})
+    write(host.source, {"app.py": FLASK, "static/old.txt": "", "static/new.txt": ""})
+    for path in (host.source / "static/old.txt", host.packages / "flask.py"):
+        os.utime(path, (1, 1))
     host.run("assemble", cwd=host.application, SOURCE_DATE_EPOCH="1700000000")
-    times = {path.name: int(path.stat().st_mtime) for path in (host.root / "app").rglob("*")}
-    assert times == {"src": 1700000000, "app.py": 1700000000, "old.txt": 1}
+    times = {path.name: int(path.stat().st_mtime) for path in (host.root / "app").rglob("*") if path.is_file()}
+    assert times == {"app.py": 1700000000, "old.txt": 1700000000, "new.txt": 1700000000, "flask.py": 1}
+    assert int(host.application.stat().st_mtime) == 1700000000
 
 
 def test_a_mirror_is_written_down_nowhere(host: Host) -> None:
     write(host.source, {"pyproject.toml": PACKAGE, "uv.lock": "", "app.py": FLASK})
     host.run("assemble", cwd=host.application, PIP_INDEX_URL=MIRROR)
-    kept = [path for place in ("app", "venv", "src") for path in (host.root / place).rglob("*") if path.is_file()]
+    kept = [path for place in ("app", "src") for path in (host.root / place).rglob("*") if path.is_file()]
     assert kept
     assert [path for path in kept if "canary" in path.read_text()] == []
 
@@ -440,17 +580,16 @@ def test_a_mirror_is_written_down_nowhere(host: Host) -> None:
 def built_once(host: Host, requirements: str) -> None:
     """Build, and lay what save-artifacts gives where the next build finds it."""
     write(host.source, {"app.py": "print('hello')", "requirements.txt": requirements})
-    write(host.root / "venv", {"lib/dependency.py": "", "bin/python3": "", "bin/tool": ""})
+    write(host.venv, {"lib/dependency.py": "", "bin/python3": "", "bin/tool": ""})
     assert host.run("assemble", cwd=host.application).status == 0
     saved = subprocess.run(
         [str(SCRIPTS / "save-artifacts")],
-        env={"PATH": os.environ["PATH"], "VIRTUAL_ENV": str(host.root / "venv")},
+        env={"PATH": os.environ["PATH"], "VIRTUAL_ENV": str(host.venv)},
         capture_output=True,
         check=True,
     )
-    for place in ("venv", "app"):
-        shutil.rmtree(host.root / place)
-    for place in ("venv/bin", "app/src", "artifacts"):
+    shutil.rmtree(host.root / "app")
+    for place in ("app/venv/bin", "app/src", "artifacts"):
         (host.root / place).mkdir(parents=True)
     subprocess.run(["tar", "-C", str(host.root / "artifacts"), "-xf", "-"], input=saved.stdout, check=True)
 
@@ -460,16 +599,154 @@ def test_the_dependencies_of_the_last_build_are_taken_where_nothing_that_decides
     write(host.source, {"app.py": "print('goodbye')", "requirements.txt": "flask==3.1.3\n"})
     ended = host.run("assemble", cwd=host.application)
     assert installing(ended.calls) == ()
-    assert left(host.root / "venv") == [".decided-by", "bin", "bin/tool", "lib", "lib/dependency.py"]
+    assert left(host.venv) == [".decided-by", "bin", "bin/tool", "lib", "lib/dependency.py"]
 
 
-@pytest.mark.parametrize("second", ["flask==3.1.4\n", "-r others.txt\n", "./wheels/shop.whl\n", "shop @ file:wheels\n"])
-def test_the_dependencies_are_made_anew_where_they_may_have_changed(host: Host, second: str) -> None:
-    built_once(host, "flask==3.1.3\n" if second.startswith("flask") else second)
-    write(host.source, {"app.py": "print('hello')", "requirements.txt": second})
+# -------------------------------------------------------------------------------------- dependencies, on their own
+
+
+def from_locks(host: Host, files: Mapping[str, str], **environ: str) -> Ended:
+    """Run the script `dependencies` as a build does, where nothing but these files is."""
+    write(host.source, files)
+    ended = host.run("dependencies", cwd=host.application, **environ)
+    shutil.rmtree(host.source)
+    return ended
+
+
+@pytest.mark.parametrize(
+    ("files", "calls"),
+    [
+        ({"requirements.txt": "flask\n"}, (f"{INSTALL} --requirement requirements.txt",)),
+        (
+            {
+                "requirements.txt": "-r more-requirements.txt\n-c constraints.txt\n--index-url https://i.invalid\n",
+                "more-requirements.txt": "flask[async] >= 3 ; python_version > '3'  # as ever\nx @ https://x.invalid/x.whl\n",
+                "constraints.txt": "werkzeug<4 \\\n  --hash=sha256:aa\n",
+            },
+            (f"{INSTALL} --requirement requirements.txt",),
+        ),
+        (
+            {"pyproject.toml": PACKAGE, "uv.lock": "[[package]]\nname = 'shop'\nsource = { editable = '.' }\n"},
+            (f"{INSTALL} --quiet uv>=0.9,<1", "uv sync --frozen --no-dev --no-install-project --no-progress"),
+        ),
+        ({"Pipfile.lock": PIPFILE_LOCK}, (f"{INSTALL} --requirement /scratch/requirements.txt",)),
+    ],
+)
+def test_dependencies_are_installed_without_the_source_and_found_installed_with_it(
+    host: Host, files: Mapping[str, str], calls: tuple[str, ...]
+) -> None:
+    assert installing(from_locks(host, files).calls) == calls
+    assert left(host.application) == []
+    write(host.source, {**files, "app.py": "print('hello')"})
+    project = (f"{INSTALL} --quiet --no-deps --editable .",) if "uv.lock" in files else ()
+    assert installing(host.run("assemble", cwd=host.application).calls) == project
+
+
+def test_what_was_compiled_with_the_dependencies_is_not_compiled_again(host: Host) -> None:
+    write(host.packages, {"flask.py": ""})
+    time.sleep(0.02)
+    write(host.source, {"app.sh": ""})
+    assert [call for call in host.run("assemble", cwd=host.application).calls if "compileall" in call] == []
+
+
+def test_dependencies_that_were_installed_of_other_files_are_installed_again(host: Host) -> None:
+    from_locks(host, {"requirements.txt": "flask==3.1.2\n"})
+    write(host.source, {"requirements.txt": "flask==3.1.3\n", "app.py": "print('hello')"})
     ended = host.run("assemble", cwd=host.application)
     assert installing(ended.calls) == (f"{INSTALL} --requirement requirements.txt",)
-    assert "lib/dependency.py" not in left(host.root / "venv")
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"requirements.txt": "flask\n-e .\n"}, "requirements.txt names ., which lies in the source"),
+        ({"requirements.txt": "./vendor/shop\n"}, "requirements.txt names ./vendor/shop, which lies in the source"),
+        ({"requirements.txt": "wheels/x.whl\n"}, "requirements.txt names wheels/x.whl, which lies in the source"),
+        (
+            {"requirements.txt": "shop @ file:wheels\n"},
+            "requirements.txt names shop @ file:wheels, which lies in the source",
+        ),
+        ({"requirements.txt": "-f wheels/\nshop\n"}, "requirements.txt names wheels/, which lies in the source"),
+        (
+            {"requirements.txt": "-r requirements/base.txt\n"},
+            "requirements.txt leads to requirements/base.txt, which is not beside it",
+        ),
+        ({"requirements.txt": "-rbase.txt\n"}, "requirements.txt leads to base.txt, which is not beside it"),
+        ({"pyproject.toml": PACKAGE}, "the project is a package that names them itself"),
+        (
+            {"pyproject.toml": PACKAGE, "uv.lock": "[[package]]\nname = 'core'\nsource = { editable = 'core' }\n"},
+            "core of uv.lock lies in the source, at core",
+        ),
+        (
+            {
+                "pyproject.toml": PACKAGE,
+                "poetry.lock": "[[package]]\nname = 'core'\n[package.source]\ntype = 'directory'\nurl = 'core'\n",
+            },
+            "core of poetry.lock lies in the source, at core",
+        ),
+        ({"Pipfile.lock": '{"default": {"core": {"path": "./core"}}}'}, "core of Pipfile.lock lies in the source"),
+        ({"dev-requirements.txt": "pytest\n"}, "no file names them"),
+    ],
+)
+def test_dependencies_that_need_the_source_are_left_to_assemble_with_the_reason_in_one_line(
+    host: Host, files: Mapping[str, str], why: str
+) -> None:
+    ended = from_locks(host, files)
+    assert (ended.status, ended.stdout, ended.stderr, ended.calls) == (
+        0,
+        f"---> The dependencies are installed with the source: {why}\n",
+        "",
+        (),
+    )
+    assert left(host.root / "app") == ["src", "venv", "venv/bin"]
+
+
+@pytest.mark.parametrize(
+    ("framework", "added"),
+    [
+        ("starlette", ("uvicorn==0.54.0",)),
+        ("flask", ("gunicorn==27.0.1",)),
+        ("bottle.py", ("gunicorn==27.0.1",)),
+        ("celery", ()),
+    ],
+)
+def test_the_server_that_a_framework_needs_is_installed_with_it(
+    host: Host, framework: str, added: tuple[str, ...]
+) -> None:
+    write(host.packages, {f"{framework}/__init__.py" if "." not in framework else framework: ""})
+    ended = from_locks(host, {"requirements.txt": "x\n"})
+    assert installing(ended.calls)[1:] == tuple(f"{INSTALL} {each}" for each in added)
+
+
+@pytest.mark.parametrize("name", ["uv.lock", "poetry.lock", "pyproject.toml", "Pipfile.lock"])
+@pytest.mark.parametrize("script", ["dependencies", "assemble"])
+def test_a_lock_that_is_not_readable_fails_the_build_by_its_name(host: Host, name: str, script: str) -> None:
+    write(
+        host.source,
+        {"pyproject.toml": "", "app.py": "", name: "{"} if name != "Pipfile.lock" else {name: "{", "app.py": ""},
+    )
+    ended = host.run(script, cwd=host.application)
+    assert (ended.status, ended.stderr.startswith(f"error: {name} is not readable: ")) == (1, True)
+
+
+# ---------------------------------------------------------------------------------------------------------- caches
+
+SHOWS_CACHES = '#!/bin/sh\necho "${PIP_NO_CACHE_DIR:-} $PIP_CACHE_DIR $UV_CACHE_DIR" >>"$CALLS"\n'
+
+
+@pytest.mark.parametrize("script", ["dependencies", "assemble"])
+@pytest.mark.parametrize(
+    ("mounted", "seen"),
+    [(MOUNTED, " /var/cache/s2i/pip /var/cache/s2i/uv"), (NOT_MOUNTED, "1 /tmp/scratch/kept/pip /tmp/scratch/kept/uv")],
+)
+def test_downloads_are_kept_where_a_cache_is_mounted_and_nowhere_else(
+    host: Host, script: str, mounted: str, seen: str
+) -> None:
+    host.has(pip=SHOWS_CACHES, mountpoint=mounted)
+    write(host.source, {"requirements.txt": "flask\n", "app.py": "print('hello')"})
+    ended = host.run(script, cwd=host.application, PIP_NO_CACHE_DIR="1")
+    assert re.sub(r"tmp\.\w+", "scratch", ended.calls[0]) == seen
+    assert left(host.root / "tmp") == []
 
 
 # ----------------------------------------------------------------------------------------------------------- usage
@@ -477,6 +754,14 @@ def test_the_dependencies_are_made_anew_where_they_may_have_changed(host: Host, 
 
 def test_the_usage_names_every_variable_that_the_scripts_read() -> None:
     usage = subprocess.run([str(SCRIPTS / "usage")], capture_output=True, text=True, check=True).stdout
-    scripts = "".join((SCRIPTS / name).read_text() for name in ("assemble", "run"))
+    scripts = "".join((SCRIPTS / name).read_text() for name in ("assemble", "packages", "run"))
     asked = set(re.findall(r"\$\{((?:APP|DISABLE)_[A-Z]+):?[-}%+]", scripts)) - {"APP_ROOT"}
-    assert {name for name in asked if name not in usage} == set()
+    read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+)"', (SCRIPTS / "locks").read_text()))
+    assert {name for name in asked | read if name not in usage} == set()
+    assert {"ENABLE_PIPENV", "DISABLE_SETUP_PY_PROCESSING"} <= read
+
+
+@pytest.mark.parametrize("name", ["UPGRADE_PIP_TO_LATEST", "PIN_PIPENV_VERSION", "ENABLE_INIT_WRAPPER"])
+def test_the_usage_says_of_a_name_from_elsewhere_that_it_has_no_effect(name: str) -> None:
+    usage = subprocess.run([str(SCRIPTS / "usage")], capture_output=True, text=True, check=True).stdout
+    assert name in usage.partition("without effect:")[2]

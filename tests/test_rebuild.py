@@ -77,6 +77,8 @@ FULL = replace(
     ),
     keep_source=True,
     confinement=Confinement(network="none", cap_drop=("ALL",)),
+    cache=False,
+    caches=("/opt/app/downloads",),
 )
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 
 from s2ictl import oci
+from s2ictl.access import greet
 from s2ictl.errors import (
     ConnectionLost,
     PullBuilderImageFailed,
@@ -23,7 +24,7 @@ from s2ictl.errors import (
 )
 from s2ictl.events import Emit
 from s2ictl.models import Login, Reference, Secret
-from s2ictl.registry import Repository, greet
+from s2ictl.registry import Repository
 from s2ictl.transport import Patience, Transport
 from tests.fakes.images import LAYER, blob, small_image
 from tests.fakes.registry import Action, FakeRegistry, Fault, running
@@ -372,13 +373,63 @@ def test_a_registry_that_lets_us_in_says_as_whom(
 ) -> None:
     registry.auth = auth
     said = greet(registry.host, transport=transport, logins=login(registry))
-    assert said == f"http://{registry.host} answers, {who}"
+    assert str(said) == f"http://{registry.host} answers, {who}"
 
 
 def test_a_registry_that_does_not_let_us_in_is_said_so(registry: FakeRegistry, transport: Transport) -> None:
     registry.auth = "basic"
     with pytest.raises(PullUnauthorized, match="does not let us in, as somebody"):
         greet(registry.host, transport=transport, logins=login(registry, "wrong"))
+
+
+@pytest.mark.parametrize("auth", ["none", "basic", "bearer"])
+def test_the_right_to_push_is_asked_for_and_nothing_is_left(
+    auth: Literal["none", "basic", "bearer"], registry: FakeRegistry, repository: Repository
+) -> None:
+    registry.auth = auth
+    assert repository.try_push()
+    assert (registry.uploads, registry.blobs, registry.tried("POST", "/app/blobs/uploads/") > 0) == ({}, {}, True)
+    assert (repository.login is None) == (auth == "none")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_who_may_not_push_is_told_before_anything_is_sent(
+    status: int, registry: FakeRegistry, repository: Repository
+) -> None:
+    registry.faults.append(Fault(method="POST", path="/blobs/uploads/", status=status, times=9))
+    with pytest.raises(PushUnauthorized, match="could not push"):
+        repository.try_push()
+    assert registry.tried("DELETE") == 0
+
+
+def test_a_registry_that_does_not_let_go_of_an_upload_is_known(registry: FakeRegistry, repository: Repository) -> None:
+    registry.faults.append(Fault(method="DELETE", path="/blobs/uploads/", status=405, times=9))
+    assert not repository.try_push()
+
+
+def test_a_registry_s_own_token_is_shown_to_it_as_it_is(registry: FakeRegistry, transport: Transport) -> None:
+    registry.auth = "bearer"
+    registry.tokens.add("given")
+    bearer = Login(host=registry.host, username="<token>", password=Secret("given"), origin="a test", kind="bearer")
+    name = Reference(registry=registry.host, repository="app", tag="1")
+    assert Repository(name, transport=transport, logins=lambda _: bearer).try_push()
+    assert registry.tried("GET", "/token") == 0
+    expired = replace(bearer, password=Secret("expired"))
+    with pytest.raises(PushUnauthorized):
+        Repository(name, transport=transport, logins=lambda _: expired).try_push()
+
+
+def test_a_login_is_looked_for_by_the_name_of_the_repository(registry: FakeRegistry, transport: Transport) -> None:
+    registry.auth = "basic"
+    asked: list[str] = []
+
+    def find(place: str) -> Login:
+        asked.append(place)
+        return login(registry)(place)
+
+    name = Reference(registry=registry.host, repository="team/app", tag="1")
+    assert Repository(name, transport=transport, logins=find).try_push()
+    assert asked == [f"{registry.host}/team/app"]
 
 
 def test_what_is_no_registry_is_said_so(registry: FakeRegistry, transport: Transport) -> None:

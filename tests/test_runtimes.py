@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from s2ictl.build import build_builder
 from s2ictl.builders import MADE_OF, Folder, RuntimePlan, fingerprint, load, runtime_labels
 from s2ictl.errors import PullBuilderImageFailed, Refused
 from s2ictl.events import StepFinished
+from s2ictl.foundry import build_builder
 from s2ictl.models import Assembly, BuildRequest, ImageConfig, ImageFacts, Reference, Runtime, RuntimeArtifact
 from s2ictl.runtimes import bare_root
 from tests.fakes.engine import Script, unpacked

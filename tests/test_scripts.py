@@ -167,7 +167,7 @@ def test_a_place_without_any_script_is_an_error_that_names_what_was_tried(tmp_pa
     with pytest.raises(FetchSourceFailed) as failure:
         collect(f"file://{tmp_path}", tree({".s2i/bin/run": b""}), download=nothing, emit=emit)
     assert failure.value.message == f"there is no script at file://{tmp_path}"
-    assert failure.value.detail == "looked there for assemble, run, save-artifacts, assemble-runtime"
+    assert failure.value.detail == "looked there for dependencies, assemble, run, save-artifacts, assemble-runtime"
 
 
 def test_scripts_come_from_an_address(events: list[Event], emit: Emit) -> None:

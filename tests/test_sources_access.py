@@ -11,9 +11,11 @@ import pytest
 
 from s2ictl.errors import FetchSourceUnauthorized, Refused, S2IError
 from s2ictl.models import Login, Secret
-from s2ictl.sources import FetchOptions, GitSecret, check, read_git_secret
-from s2ictl.sources.access import files_of, ssh_command
+from s2ictl.sources import FetchOptions, check
+from s2ictl.sources.access import files_of
 from s2ictl.sources.credentials import login_of
+from s2ictl.sources.secrets import GitSecret, read_git_secret
+from s2ictl.sources.ssh import ssh_command
 from tests.engine.gitservers import commit, repository, web
 from tests.sourcetrees import Bench, failing, on_disk, streamed
 

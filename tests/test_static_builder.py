@@ -125,7 +125,7 @@ def test_of_the_source_only_the_web_site_stays(
             {},
             "this web site has to be built first: package.json has a build script",
         ),
-        (PAGE, {"STATUS": "1"}, "nginx does not take the settings in nginx-default-cfg"),
+        (PAGE, {"STATUS": "1"}, "nginx does not take the settings in nginx-cfg and nginx-default-cfg"),
         (PAGE, {"PORT": "80; #"}, "PORT is 80; #, which is no number"),
     ],
 )
@@ -163,7 +163,7 @@ def test_any_user_of_group_0_may_do_what_the_owner_may(host: Host) -> None:
 
 def test_nothing_is_newer_than_the_date_of_the_source(host: Host) -> None:
     host.assemble({**PAGE, "css/x.css": ""}, SOURCE_DATE_EPOCH="1700000000")
-    times = {path.name: int(path.lstat().st_mtime) for path in host.application.rglob("*")}
+    times = {path.name: int(path.lstat().st_mtime) for path in (host.application, *host.application.rglob("*"))}
     assert set(times.values()) == {1700000000}
 
 
@@ -173,6 +173,7 @@ def test_nothing_is_newer_than_the_date_of_the_source(host: Host) -> None:
 def test_nothing_but_tmp_is_written_when_it_starts(host: Host) -> None:
     host.assemble(PAGE)
     before = sorted(os.walk(host.application))
+    assert sorted(os.walk(host.root / "tmp")) == [(str(host.root / "tmp"), [], [])]
     assert host.run("run").status == 0
     assert sorted(os.walk(host.application)) == before
     kept = re.findall(r"(?:_path|pid) (\S+);", host.configuration)
@@ -184,8 +185,8 @@ def test_nothing_but_tmp_is_written_when_it_starts(host: Host) -> None:
     [
         ({}, "listen 8080;"),
         ({"PORT": "9000"}, "listen 9000;"),
-        ({}, "location / { try_files $uri $uri.html $uri/ =404; }"),
-        ({"SPA_FALLBACK": "true"}, "location / { try_files $uri $uri.html $uri/ @page; }"),
+        ({}, "try_files $uri $uri.html $uri/ =404;"),
+        ({"SPA_FALLBACK": "true"}, "try_files $uri $uri.html $uri/ @page;"),
         ({"NGINX_WORKERS": "4"}, "worker_processes 4;"),
         ({}, "error_page 403 =404 @missing;"),
     ],
@@ -202,11 +203,47 @@ def test_a_page_of_the_site_says_what_is_missing(host: Host) -> None:
     assert "error_page 403 404 =404 /404.html;" in host.configuration
 
 
-def test_settings_of_the_server_are_read_and_not_served(host: Host) -> None:
-    host.assemble({**PAGE, "nginx-default-cfg/old.conf": "rewrite ^/old$ /new permanent;"})
+@pytest.mark.parametrize(
+    ("directory", "before"),
+    [("nginx-default-cfg", "\n    }\n}\n"), ("nginx-cfg", "\n\n    server {")],
+)
+def test_settings_of_the_server_are_read_and_not_served(host: Host, directory: str, before: str) -> None:
+    host.assemble({**PAGE, f"{directory}/old.conf": "rewrite ^/old$ /new permanent;"})
     host.run("run")
-    assert "include /app/nginx-default-cfg/*.conf;" in host.configuration
+    assert f"include /app/{directory}/*.conf;{before}" in host.configuration
     assert host.served() == ["index.html"]
+
+
+def test_scripts_of_the_source_run_before_the_start_and_not_for_a_check(host: Host) -> None:
+    script = f'[[ $UNSET != x ]] && touch "{host.root}/started" && PORT=9000'
+    host.assemble({**PAGE, "nginx-start/port.sh": script})
+    assert not (host.root / "kept").exists()
+    assert host.run("run").status == 0
+    assert (host.root / "started").exists()
+
+
+@pytest.mark.parametrize("name", ["nginx.conf", "nginx-perl/x.pm"])
+def test_settings_that_do_nothing_are_named_and_not_served(host: Host, name: str) -> None:
+    ended = host.assemble({**PAGE, name: ""})
+    assert f"---> {name.partition('/')[0]} is not used here: " in ended.stdout
+    assert host.served() == ["index.html"]
+
+
+def test_what_is_served_has_an_etag_of_its_content_whatever_its_size_and_date(host: Host, tmp_path: Path) -> None:
+    digests: list[str] = []
+    for text in ("hello", "hullo", "hello"):
+        host.assemble({"index.html": text}, SOURCE_DATE_EPOCH="1700000000")
+        host.run("run")
+        digests += set(re.findall("add_header ETag '\"(.*)\"';", host.configuration))
+        for path in ("app/src/index.html", "app/site"):
+            (tmp_path / path).unlink()
+    assert (len(digests), digests[0] == digests[2], digests[0] == digests[1]) == (3, True, False)
+
+
+def test_a_builder_that_is_run_says_what_it_is(host: Host) -> None:
+    ended = host.run("run")
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("error: there is no web site in this image: it is a builder")
 
 
 def caching(host: Host, uri: str) -> str:
@@ -261,7 +298,6 @@ def test_the_usage_names_every_variable_that_the_scripts_read() -> None:
     assert {name for name in asked if name not in usage} == set()
 
 
-def test_the_usage_names_the_image_as_it_is_called() -> None:
+def test_a_hint_names_the_image_as_it_is_called() -> None:
     folder = load(BUILDERS / "static")
-    for text in (SCRIPTS / "usage", SCRIPTS / "assemble"):
-        assert f"--runtime-image {folder.image}" in text.read_text()
+    assert f"--runtime-image {folder.image}" in (SCRIPTS / "assemble").read_text()

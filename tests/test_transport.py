@@ -17,7 +17,7 @@ from urllib3 import exceptions
 from s2ictl import transport as module
 from s2ictl.errors import ConnectionLost, InvalidUsage, LimitReached, Refused, Unreachable
 from s2ictl.events import Emit, Event, Notice, Progress
-from s2ictl.transport import Patience, Transport, ca_bundle, retry_after, unreachable
+from s2ictl.transport import Patience, Transport, retry_after, unreachable
 from tests.fakes.registry import FakeRegistry, Fault, running
 
 
@@ -224,15 +224,6 @@ def test_a_chunked_answer_that_breaks_off_is_none(transport: Transport) -> None:
 
 
 # ------------------------------------------------------------------------------------------------------- settings
-
-
-def test_the_flag_names_the_authorities_before_the_environment() -> None:
-    environ = {"S2ICTL_CA_BUNDLE": "/s2ictl.pem", "SSL_CERT_FILE": "/ssl.pem", "REQUESTS_CA_BUNDLE": "/requests.pem"}
-    here = Path("/here")
-    assert ca_bundle(environ, flag=Path("flag.pem"), cwd=here) == Path("/here/flag.pem")
-    assert ca_bundle(environ, flag=None, cwd=here) == Path("/s2ictl.pem")
-    assert ca_bundle({"REQUESTS_CA_BUNDLE": "/requests.pem"}, flag=None, cwd=here) == Path("/requests.pem")
-    assert ca_bundle({}, flag=None, cwd=here) is None
 
 
 def test_a_bundle_that_is_none_is_a_wrong_value(tmp_path: Path, emit: Emit) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,13 +13,13 @@ import pytest
 
 from s2ictl.errors import LimitReached
 from s2ictl.events import Emit, Event, Notice
-from s2ictl.turns import turn
+from s2ictl.turns import in_time, turn
 
 ROOT = Path(__file__).parent.parent
 HOLDS = """
 import sys
 from pathlib import Path
-from s2ictl.turns import turn
+from s2ictl.turns import in_time, turn
 with turn(Path(sys.argv[1]), sys.argv[2:], seconds=5, emit=print):
     print("held", flush=True)
     sys.stdin.read()
@@ -75,3 +76,23 @@ def test_where_no_file_can_be_nobody_is_waited_for(tmp_path: Path, emit: Emit, e
     (tmp_path / "file").touch()
     with turn(tmp_path / "file", ("shop:1",), seconds=0, emit=emit):
         assert events == []
+
+
+def test_whoever_answers_in_time_is_heard_and_his_failure_too() -> None:
+    assert in_time(lambda: "answer", seconds=60, what="the question") == "answer"
+    with pytest.raises(ZeroDivisionError):
+        in_time(lambda: 1 // 0, seconds=60, what="the question")
+    with pytest.raises(TimeoutError, match="his own"):
+        in_time(_late, seconds=60, what="the question")
+
+
+def test_whoever_does_not_is_left_to_himself() -> None:
+    forever = threading.Event()
+    with pytest.raises(LimitReached) as given_up:
+        in_time(forever.wait, seconds=0.01, what="the question")
+    assert given_up.value.message == "the question took longer than 0.01 s"
+    forever.set()
+
+
+def _late() -> str:
+    raise TimeoutError("his own")

@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest.mock import ANY
 
 from s2ictl.assemblies import METADATA
-from s2ictl.build import Workshop, build
+from s2ictl.build import build
 from s2ictl.builders import Folder
 from s2ictl.engines import Engine
 from s2ictl.errors import Unreachable
@@ -33,6 +33,7 @@ from s2ictl.models import (
     UidRange,
     Volume,
 )
+from s2ictl.workshop import Workshop
 from tests.fakes.engine import FakeEngine, Script
 from tests.logs import texts
 
@@ -77,7 +78,13 @@ PLAIN = Assembly(
 )
 
 
-def tree(files: Mapping[str, bytes], commit: Commit | None = None, *, links: Mapping[str, str] | None = None) -> Tree:
+def tree(
+    files: Mapping[str, bytes],
+    commit: Commit | None = None,
+    *,
+    links: Mapping[str, str] | None = None,
+    digest: Callable[[], str] = lambda: "",
+) -> Tree:
     def members() -> Iterator[tuple[Member, Callable[[int], bytes]]]:
         for path, content in sorted(files.items()):
             yield Member(path=path, kind="file", mode=0o644, size=len(content)), io.BytesIO(content).read
@@ -91,6 +98,7 @@ def tree(files: Mapping[str, bytes], commit: Commit | None = None, *, links: Map
         read=files.__getitem__,
         members=members,
         links=links or {},
+        digest=digest,
     )
 
 
@@ -113,6 +121,8 @@ class Bench:
     events: list[Event] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
     web: dict[str, bytes] = field(default_factory=dict)
+    registered: Callable[[Reference, str], ImageFacts | None] = lambda *_: None
+    turn: Callable[[str, float, Emit], AbstractContextManager[None]] = lambda *_: nullcontext()
 
     def __post_init__(self) -> None:
         self.engine.images["b:1"] = BUILDER
@@ -130,9 +140,11 @@ class Bench:
             engine=engine or self.engine,
             fetch=lambda *_: nullcontext(self.tree),
             find_login=lambda _: None,
-            folders=self.folders,
+            folders=lambda _: self.folders,
             root_filesystem=self.root_filesystem,
             download=lambda url, _: self.web.get(url),
+            registered=self.registered,
+            turn=self.turn,
         )
 
     def root_filesystem(self, suite: str, emit: Emit) -> AbstractContextManager[Iterator[bytes]]:

@@ -2,17 +2,15 @@
 
 members             what every archive is read into, and what none of them may do
 unpacked            a file → members: how it is packed, by its content;  tar, zip: the two kinds
-writing             members → a tar
+writing             members → a tar;  headers: what stands before each
 """
 
 from s2ictl.archives.members import CHUNK, Budget, Entry, Limits, Reader, called
 from s2ictl.archives.tar import read_tar
-from s2ictl.archives.unpacked import SUPPORTED, read_archive
-from s2ictl.archives.writing import directory_entry, file_entry, rerooted, tar_stream
+from s2ictl.archives.writing import directory_entry, file_entry, rerooted, tar_beginning, tar_stream
 
 __all__ = [
     "CHUNK",
-    "SUPPORTED",
     "Budget",
     "Entry",
     "Limits",
@@ -20,8 +18,8 @@ __all__ = [
     "called",
     "directory_entry",
     "file_entry",
-    "read_archive",
     "read_tar",
     "rerooted",
+    "tar_beginning",
     "tar_stream",
 ]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from s2ictl.archives.members import CHUNK, Entry, Limits, Reader, Seen, called, inside
 from s2ictl.errors import FetchSourceFailed, LimitReached, Refused
@@ -197,18 +196,18 @@ _REFUSED = {b"3": "character device", b"4": "block device", b"6": "fifo", b"S": 
 def _member(block: bytes, records: Records, source: _Source) -> Member:
     raw = records.get(b"path", _name(block))
     path = inside(raw, source.name)
-    member = Member(
-        path=path, kind="directory", mode=_number(block[100:108], source) & 0o7777, mtime=_mtime(block, records, source)
-    )
+    mode, mtime = _number(block[100:108], source) & 0o7777, _mtime(block, records, source)
     match _KINDS.get(block[156:157]):
         case "file" if not raw.endswith(b"/"):
-            return replace(member, kind="file", size=_size(block, records, source))
+            return Member(path=path, kind="file", mode=mode, mtime=mtime, size=_size(block, records, source))
         case "file" | "directory":
-            return member
+            return Member(path=path, kind="directory", mode=mode, mtime=mtime)
         case "link":
-            return replace(member, kind="link", target=os.fsdecode(_target(block, path, records, source)))
+            target = os.fsdecode(_target(block, path, records, source))
+            return Member(path=path, kind="link", mode=mode, mtime=mtime, target=target)
         case "hardlink":
-            return replace(member, kind="hardlink", target=inside(_target(block, path, records, source), source.name))
+            target = inside(_target(block, path, records, source), source.name)
+            return Member(path=path, kind="hardlink", mode=mode, mtime=mtime, target=target)
     what = _REFUSED.get(block[156:157], "special file")
     raise Refused(f"{called(path)} in {source.name} is a {what}", detail="only files, directories and links are taken")
 
@@ -253,6 +252,6 @@ def _number(field: bytes, source: _Source) -> int:
     if field[0] == 0x80:
         return int.from_bytes(field[1:], "big")
     digits = field.strip(b" \0")
-    if any(digit not in b"01234567" for digit in digits):
+    if digits.strip(b"01234567"):  # what is left begins with something else
         raise source.damaged("a header holds something that is no number")
     return int(digits or b"0", 8)

@@ -1,29 +1,28 @@
-"""Members as a tar for an engine: one at a time, so that a tree of any size costs the memory of one chunk."""
+"""Members as a tar for an engine: one at a time, so that a tree of any size costs the memory of a few blocks."""
 
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 
-from s2ictl.archives.members import CHUNK, Entry, Reader
+from s2ictl.archives.headers import BLOCK, headers_for
+from s2ictl.archives.members import Entry, Reader
 from s2ictl.errors import FetchSourceFailed
 from s2ictl.models import Member
 
-_BLOCK = 512
-_END = bytes(_BLOCK)
-_TYPES = {
-    "file": tarfile.REGTYPE,
-    "directory": tarfile.DIRTYPE,
-    "link": tarfile.SYMTYPE,
-    "hardlink": tarfile.LNKTYPE,
-}
-_KEPT_MODE = 0o755  # as the umask of an assemble user leaves it: no setuid, and nobody but the owner writes
+_HANDED_ON = 1 << 20  # so much at once: of small files many, and of a large one as it is read
+_END = bytes(2 * BLOCK)
 
 
 def tar_stream(entries: Iterable[Entry], *, uid: int, gid: int) -> Iterator[bytes]:
     """Write members as a plain tar that begins with `./`, all owned by this user and group."""
+    return _joined(chain(_pieces(entries, uid, gid), (_END,)))
+
+
+def tar_beginning(entries: Iterable[Entry], *, uid: int, gid: int) -> Iterator[bytes]:
+    """The same without its end: what is to stand before another tar, and to be unpacked with it."""
     return _joined(_pieces(entries, uid, gid))
 
 
@@ -47,35 +46,28 @@ def rerooted(member: Member, root: str) -> Member:
 def _pieces(entries: Iterable[Entry], uid: int, gid: int) -> Iterator[bytes]:
     # An engine guesses a compression from the first bytes, and a source may begin with a file that is named like one.
     # The entry names the directory that is unpacked into, so it stays root's.
-    yield _header(Member(path=".", kind="directory", mode=0o755), 0, 0)
+    yield headers_for(uid=0, gid=0)(Member(path=".", kind="directory", mode=0o755))
+    header = headers_for(uid=uid, gid=gid)
     for member, read in entries:
-        yield _header(member, uid, gid)
+        yield header(member)
         if member.kind == "file":
             yield from _content(member, read)
-    yield _END + _END
-
-
-def _header(member: Member, uid: int, gid: int) -> bytes:
-    entry = tarfile.TarInfo(member.path)
-    entry.type, entry.linkname = _TYPES[member.kind], member.target
-    entry.mode, entry.mtime = member.mode & _KEPT_MODE, member.mtime
-    entry.uid, entry.gid = uid, gid
-    entry.size = member.size if member.kind == "file" else 0
-    return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def _content(member: Member, read: Reader) -> Iterator[bytes]:
-    """Exactly the bytes that the header promised; a file that grew or shrank since would shift all that follows."""
-    left = member.size
-    while left:
-        data = read(min(left, CHUNK))
-        if not data or len(data) > left:
+    """Exactly the bytes that the header promised; a file that grew or shrank since would shift all that follows.
+
+    At the end one byte more is asked for than there should be, which tells of growth without another read.
+    """
+    left, ended = member.size, False
+    while not ended:
+        data = read(left + 1 if left <= _HANDED_ON else _HANDED_ON)
+        if len(data) > left or (left and not data):
             raise _changed(member)
-        yield data
         left -= len(data)
-    if read(1):
-        raise _changed(member)
-    yield bytes(-member.size % _BLOCK)
+        ended = not left
+        yield data
+    yield bytes(-member.size % BLOCK)
 
 
 def _changed(member: Member) -> FetchSourceFailed:
@@ -87,13 +79,13 @@ def _changed(member: Member) -> FetchSourceFailed:
 
 
 def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Fewer, larger chunks: a tree of small files would else be two writes to the engine for each."""
+    """Fewer, larger blocks: a tree of small files would else be two writes to the engine for each."""
     pending: list[bytes] = []
     size = 0
     for piece in pieces:
         pending.append(piece)
         size += len(piece)
-        if size >= CHUNK:
+        if size >= _HANDED_ON:
             yield b"".join(pending)
             pending, size = [], 0
     if pending:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,6 +12,7 @@ import typer
 
 from s2ictl import b2i as story
 from s2ictl import ui
+from s2ictl.artifacts import content_digest
 from s2ictl.build import DONE
 from s2ictl.cli import destination, flags, project, results, rollout
 from s2ictl.cli import workshop as works
@@ -125,9 +124,9 @@ def _request(artifact: Path, put: LayerFlags, session: Session, *, base: str) ->
         env=flags.pairs("--env", put.env or (), flags.VARIABLE, session.emit),
         labels=flags.pairs("--label", put.label or (), flags.LABEL, session.emit),
         ports=tuple(dict.fromkeys(map(_port, put.port or ()))),
-        arguments=_words(put.args),
+        arguments=flags.words("--args", put.args),
         user=_user(put.user),
-        epoch=_epoch(session.world.environ),
+        epoch=flags.epoch(session.world.environ) or 0,
     )
 
 
@@ -171,10 +170,11 @@ def _described(request: story.B2IRequest, where: destination.Destination, secret
     """What would be done. The artifact is read, since it is here; nobody else is asked anything."""
     recipe = story.plan(request)
     artifact, places = recipe.artifact, story.destinations(request)
+    program = story.program_in(artifact)
     base = str(request.base or _SCRATCH)
     there = rollout.place_of(where.rollout.app) if where.rollout else ""
     lines = [
-        f"read     {artifact.name}: {artifact.size} bytes, linux/{artifact.machine}, linked {artifact.linkage}ally",
+        f"read     {artifact.name}: {artifact.size} bytes, linux/{program.machine}, linked {program.linkage}ally",
         f"append   {recipe.path} to {base}",
         *(f"deliver  {place}" for place in places),
         *([f"         (a registry that is not named is taken from the secret {secret})"] if secret else []),
@@ -182,7 +182,7 @@ def _described(request: story.B2IRequest, where: destination.Destination, secret
     ]
     data = {
         "dry-run": True,
-        "artifact": artifact.digest,
+        "artifact": content_digest(artifact),
         "base": base,
         "path": str(recipe.path),
         "to": places,
@@ -226,23 +226,9 @@ def _listening(ports: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(port.removesuffix("/tcp") for port in ports if port.endswith("/tcp"))
 
 
-def _words(text: str) -> tuple[str, ...]:
-    try:
-        return tuple(shlex.split(text))
-    except ValueError as error:
-        raise InvalidUsage("--args cannot be taken apart into words", detail=str(error)) from error
-
-
 def _user(text: str) -> str:
     if text and not _USER.fullmatch(text):
         raise InvalidUsage(
             f"--user {text} is not numeric", hint="--user UID or --user UID:GID, so that a cluster sees it"
         )
     return text
-
-
-def _epoch(environ: Mapping[str, str]) -> int:
-    text = environ.get("SOURCE_DATE_EPOCH") or "0"
-    if not re.fullmatch(r"[0-9]{1,10}", text):
-        raise InvalidUsage(f"SOURCE_DATE_EPOCH is {text[:20]!r}", hint="it is a number of seconds since 1970")
-    return int(text)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from s2ictl import scripts, uids
-from s2ictl.cli import bygone, confinement, destination, flags, inputs, making, origin, project
+from s2ictl import caches, scripts, uids
+from s2ictl.cli import bygone, confinement, destination, flags, inputs, keeping, making, origin, project
 from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session, command
 from s2ictl.errors import InvalidUsage
@@ -65,7 +65,7 @@ class BuilderFlags:
     ] = ""
     exclude: Annotated[str, typer.Option("--exclude", metavar="REGEX", help="Leave matching paths out.")] = ""
     keep_source: Annotated[bool, typer.Option("--keep-source", help="Leave the source in the image.")] = False
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the container of a failed assemble, to look into.")] = (
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the container of a script that failed, to look into.")] = (
         False
     )
 
@@ -126,6 +126,7 @@ def build(
     fleeting: inputs.FleetingFlags,
     fetched: origin.FetchFlags,
     earlier: EarlierFlags,
+    kept: keeping.KeepingFlags,
     onto: RuntimeFlags,
     container: confinement.ContainerFlags,
     deploy: flags.Deploy = False,
@@ -142,10 +143,13 @@ def build(
         source=origin.source_of(wanted, app, allow_http=http, cwd=described.directory),
         builder=_not_a_directory(flags.one_of("builder", builder_name, made.builder)) or app.build.builder,
         names=(),
+        app=app.name,
+        epoch=flags.epoch(session.world.environ),
         ca_bundle=works.bundle(session.world, fetched.ca),
     )
     request = _made_so(request, made, older, session, allow_http=http)
     request = _after(request, earlier, app.build)
+    request = keeping.keeping(caches.configured(request, app.build), kept)
     request = _onto(request, onto, app.build)
     request = inputs.lasting(request, lasting, app, session)
     request = inputs.fleeting(request, fleeting, session)

@@ -8,18 +8,18 @@ from typing import Annotated
 import msgspec
 import typer
 
-from s2ictl import build as story
 from s2ictl import scaffold, ui
-from s2ictl.builders import Folder, Sign, promised
+from s2ictl.builders import Folder, Sign, promised, settings
 from s2ictl.cli import folders, trials
 from s2ictl.cli import workshop as works
+from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import DryRun
 from s2ictl.cli.session import Session, command
-from s2ictl.engines.docker import Docker, open_docker
+from s2ictl.engines.docker import Docker
 from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed, RolloutFailed
 from s2ictl.events import Emit, Event, Line, Notice
-from s2ictl.leases import this_host
 from s2ictl.models import Builder, ImageFacts, PullPolicy
+from s2ictl.workshop import had, nowhere
 
 _LONGEST_USAGE = 256 * 1024
 
@@ -48,7 +48,7 @@ def register(app: typer.Typer) -> None:
 
 def list_builders(session: Session) -> None:
     """List the builders, and the files by which each knows a source."""
-    ours = works.our_builders()
+    ours = folders.ours(session)
     session.answer(
         ui.Answer(
             text=ui.table(("NAME", "VERSION", "IMAGE", "DETECTS"), [_row(folder) for folder in ours]),
@@ -60,19 +60,19 @@ def list_builders(session: Session) -> None:
 
 def show(session: Session, builder: AnyBuilder, pull_policy: Pull = "if-not-present") -> None:
     """Show what a builder is made of, and what it promises."""
-    folder = folders.found(builder, session.world.cwd)
+    folder = folders.found(builder, session)
     if folder is not None:
         shown = _shown(_promises_of(folder), folder)
     else:
-        with open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine:
+        with open_engine(session.world, session.emit) as engine:
             shown = _shown(_of_image(builder, pull_policy, engine, session), None)
     session.answer(ui.Answer(text=_summary(shown), names=(shown.image,), data=shown))
 
 
 def usage(session: Session, builder: AnyBuilder, pull_policy: Pull = "if-not-present") -> None:
     """Say how a builder is used, in its own words."""
-    folder = folders.found(builder, session.world.cwd)
-    with open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine:
+    folder = folders.found(builder, session)
+    with open_engine(session.world, session.emit) as engine:
         known = _here(folder, engine, session) if folder else _of_image(builder, pull_policy, engine, session)
         said = _said(known, engine, session.emit) if known.facts.id else ""
     text = said or _summary(_shown(known, folder))
@@ -83,7 +83,7 @@ def usage(session: Session, builder: AnyBuilder, pull_policy: Pull = "if-not-pre
 def create(session: Session, name: NewName, directory: NewDirectory = "", dry_run: DryRun = False) -> None:
     """Write a new builder that works, to begin with."""
     scaffold.check_name(name)
-    if any(folder.name == name for folder in works.our_builders()):
+    if any(folder.name == name for folder in folders.ours(session)):
         raise InvalidUsage(f"there is a builder {name} already", hint="choose another name")
     place = directory or name
     if dry_run:
@@ -117,9 +117,9 @@ def _promises_of(folder: Folder) -> Builder:
 
 
 def _of_image(image: str, policy: PullPolicy, engine: Docker, session: Session) -> Builder:
-    facts, _ = story.had(image, policy, works.workshop(session.world, engine), session.emit)
+    facts, _ = had(image, policy, works.workshop(session.world, engine), session.emit)
     if facts is None:
-        raise story.nowhere("builder image", image, policy)
+        raise nowhere("builder image", image, policy)
     builder = promised(image, facts)
     if not builder.scripts:
         raise PullBuilderImageFailed(
@@ -133,7 +133,7 @@ def _of_image(image: str, policy: PullPolicy, engine: Docker, session: Session) 
 def _here(folder: Folder, engine: Docker, session: Session) -> Builder:
     """One of ours, as its image says it; where there is none yet, as its folder does."""
     image = str(folder.image)
-    facts, _ = story.had(image, "never", works.workshop(session.world, engine), session.emit)
+    facts, _ = had(image, "never", works.workshop(session.world, engine), session.emit)
     if facts is None:
         session.emit(Notice(text=f"{image} is not here yet: s2ictl builders build makes it"))
         return _promises_of(folder)
@@ -165,7 +165,7 @@ def _said(builder: Builder, engine: Docker, emit: Emit) -> str:
 # --------------------------------------------------------------------------------------------------------- answers
 
 
-class _Listed(msgspec.Struct, frozen=True, kw_only=True):
+class _Listed(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
     """What `builders list -o json` says of each."""
 
     name: str
@@ -175,16 +175,26 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True):
     base: str
     port: int
     detects: tuple[Sign, ...]
+    caches: tuple[str, ...]
+    dependencies: tuple[str, ...]
+    aliases: tuple[str, ...]
+    reproducible: bool
 
 
 class _Shown(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
-    """What `builders show -o json` says; of an image that is none of ours name, version, base and signs are empty."""
+    """What `builders show -o json` says; of an image that is none of ours, what only a folder can say is empty."""
 
     name: str
     version: str
     image: str
+    runtime_image: str
     base: str
     detects: tuple[Sign, ...]
+    caches: tuple[str, ...]
+    dependencies: tuple[str, ...]
+    aliases: tuple[str, ...]
+    reproducible: bool
+    settings: tuple[str, ...]
     env: Mapping[str, str]
     user: str
     assemble_user: str
@@ -222,6 +232,10 @@ def _described(folder: Folder) -> _Listed:
         base=str(plan.base),
         port=plan.port,
         detects=plan.detects,
+        caches=plan.caches,
+        dependencies=plan.dependencies,
+        aliases=tuple(map(str, plan.aliases)),
+        reproducible=plan.reproducible,
     )
 
 
@@ -236,8 +250,14 @@ def _shown(builder: Builder, folder: Folder | None) -> _Shown:
         name=plan.name if plan else "",
         version=plan.version if plan else "",
         image=builder.image,
+        runtime_image=str(folder.runtime_image) if folder and folder.blueprint.runtime else "",
         base=str(plan.base) if plan else "",
         detects=plan.detects if plan else (),
+        caches=plan.caches if plan else builder.caches,
+        dependencies=plan.dependencies if plan else builder.locks,
+        aliases=tuple(map(str, plan.aliases)) if plan else (),
+        reproducible=plan.reproducible if plan else False,
+        settings=settings(folder) if folder else (),
         env=facts.variables,
         user=facts.user,
         assemble_user=builder.assemble_user,
@@ -256,8 +276,14 @@ def _summary(shown: _Shown) -> str:
 def _lines(shown: _Shown) -> Iterator[tuple[str, str]]:
     yield "builder", f"{shown.name} {shown.version}".strip()
     yield "image", shown.image
+    yield "runtime image", shown.runtime_image
     yield "base", shown.base
     yield from (("detects", f"{sign.file}: {sign.means}") for sign in shown.detects)
+    yield "aliases", " ".join(shown.aliases)
+    yield from (("cache", path) for path in shown.caches)
+    yield "dependencies", " ".join(shown.dependencies)
+    yield "reproducible", "yes" if shown.reproducible else ""
+    yield "settings", " ".join(shown.settings)
     yield "user", shown.user
     yield "assembles as", shown.assemble_user
     yield "workdir", shown.workdir

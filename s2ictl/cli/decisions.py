@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from s2ictl import uids
 from s2ictl.cli.confinement import USUAL_TIMEOUT
+from s2ictl.environments import handed_on
 from s2ictl.models import BuildRequest, Confinement, Volume
 
 Decision = tuple[str, str]  # a short word, and what was decided
@@ -34,10 +35,11 @@ def decisions(request: BuildRequest) -> Iterator[Decision]:
     )
     yield from (("stays", name) for name, _ in request.env)
     yield from (("label", name) for name, _ in request.labels)
-    yield from (("hands on", name) for name, _ in request.build_env)
+    yield from (("hands on", name) for name, _ in handed_on(request))
     yield from (("secret", secret.id) for secret in request.secrets)
     yield from (("inject", f"{each.source} to {each.target or 'the workdir'}") for each in request.injections)
     yield from _container(request.confinement)
+    yield from (("cache", place) for place in request.caches if request.cache)
     yield from said(
         ("timeout", f"{request.timeout:g} s" if request.timeout != USUAL_TIMEOUT else ""),
         ("onto", request.runtime_image),
@@ -46,7 +48,9 @@ def decisions(request: BuildRequest) -> Iterator[Decision]:
     yield from (("take", f"{each.source} to {each.target or '.'}") for each in request.runtime_artifacts)
     yield from said(
         ("keep", "the source in the image" if request.keep_source else ""),
-        ("keep", "the container of a failed assemble" if request.keep else ""),
+        ("use", "nothing of earlier builds" if not request.cache else ""),
+        ("build", "even if nothing has changed" if request.cache and request.force else ""),
+        ("keep", "the container of a script that failed" if request.keep else ""),
         ("remove", "the image that had the name" if request.remove_previous else ""),
     )
     yield from (("push" if request.push else "tag", str(name)) for name in request.names)

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(session: Session, ca: CaBundle = None, dry_run: DryRun = False) -> None:
     """Build a sample application, run it, and show what it answers."""
-    folder = named(_BUILDER, session.world.cwd)
+    folder = named(_BUILDER, session)
     if dry_run:
         session.answer(promises([folder]))
         return

@@ -12,13 +12,13 @@ import typer
 
 from s2ictl import deploy as story
 from s2ictl import documents, manifests, ui
+from s2ictl.addresses import ca_bundle
 from s2ictl.cli import flags, project, rollout
 from s2ictl.cli.session import Session, World, command
 from s2ictl.cluster import open_cluster
 from s2ictl.errors import Interrupted, InvalidUsage
 from s2ictl.events import Notice
 from s2ictl.models import AppStatus, ImageFacts, Probe, Reference, Rollout
-from s2ictl.transport import ca_bundle
 
 _VARIABLE = re.compile(r"[-._A-Za-z][-._A-Za-z0-9]*")  # what a cluster takes, which is more than what a shell takes
 

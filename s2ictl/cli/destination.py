@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-from s2ictl import logins, ui
-from s2ictl.cli import results, rollout
+from s2ictl import ui
+from s2ictl.cli import results
 from s2ictl.cli import workshop as works
 from s2ictl.cli.flags import DeployFlags, ResultFlags, image_names, refuse_deploy_flags
 from s2ictl.cli.session import Session
 from s2ictl.errors import InvalidUsage
 from s2ictl.models import AppConfig, Image, Login, Logins, Reference
+
+if TYPE_CHECKING:
+    from s2ictl.cli.rollout import RolloutRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class Destination:
 
     names: tuple[Reference, ...]
     find_login: Logins
-    rollout: rollout.RolloutRequest | None = None
+    rollout: RolloutRequest | None = None
 
 
 def wish(
@@ -79,25 +83,50 @@ def check(wish: Wish, app: AppConfig) -> tuple[Reference, ...]:
     elif not wish.written:
         raise InvalidUsage("--deploy needs a name for the image", hint="--tag registry.example.com/team/app:1.0")
     else:
+        from s2ictl.cli import rollout
+
         rollout.check(_asked(wish, app))
     return _names(wish, ())
 
 
 def settle(wish: Wish, app: AppConfig, session: Session, *, dry_run: bool) -> Destination:
     """Make final names of the written ones; only a chosen Secret makes this ask the cluster."""
-    landing = None
-    if wish.deploy:
-        landing = rollout.at(_asked(wish, app), rollout.locate(session.world, optional=dry_run))
+    landing = _landing(wish, app, session, dry_run=dry_run) if wish.deploy else None
     secret = landing.secret if landing else wish.secret
-    known = works.secret_logins(secret, session) if secret and not dry_run else ()
+    known = _known(wish, secret, session) if secret and not dry_run else ()
     names = _names(wish, known)
-    for name in names if known and wish.push else ():
-        logins.login_of(known, name.registry, name=secret)
     return Destination(
         names=names,
         find_login=works.registry_logins(known, secret, session.world, wish.login_file),
         rollout=replace(landing, app=replace(landing.app, image=names[0])) if landing else None,
     )
+
+
+def place_of(where: Destination) -> str:
+    """What on the cluster is going to run the image, in words for people; "" where nothing is."""
+    if where.rollout is None:
+        return ""
+
+    from s2ictl.cli import rollout
+
+    return rollout.place_of(where.rollout.app)
+
+
+def _landing(wish: Wish, app: AppConfig, session: Session, *, dry_run: bool) -> RolloutRequest:
+    from s2ictl.cli import rollout
+
+    return rollout.at(_asked(wish, app), rollout.locate(session.world, optional=dry_run))
+
+
+def _known(wish: Wish, secret: str, session: Session) -> tuple[Login, ...]:
+    """The logins that a Secret holds; one of them must be for each name that is pushed."""
+    from s2ictl import logins
+    from s2ictl.cli import keyring
+
+    known = keyring.secret_logins(secret, session)
+    for name in _names(wish, known) if known and wish.push else ():
+        logins.login_of(known, name.name, name=secret)
+    return known
 
 
 def answer(
@@ -109,6 +138,9 @@ def answer(
     """
     if where.rollout is None:
         return ui.Answer(text=names[0], names=names, data=tally.result(image, name=names[0])), ""
+
+    from s2ictl.cli import rollout
+
     app = replace(where.rollout.app, image=where.names[0].at(image.digest))
     done = rollout.roll_out(replace(where.rollout, app=app), replace(session, emit=tally))
     there = rollout.place_of(done)
@@ -121,7 +153,9 @@ def _names(wish: Wish, known: tuple[Login, ...]) -> tuple[Reference, ...]:
     return image_names(wish.written, secret=known, push=wish.push and (bool(known) or not wish.secret))
 
 
-def _asked(wish: Wish, app: AppConfig) -> rollout.RolloutRequest:
+def _asked(wish: Wish, app: AppConfig) -> RolloutRequest:
+    from s2ictl.cli import rollout
+
     image = image_names(wish.written[:1], push=False)[0]
     asked = rollout.request_of(wish.given, app, image, ports=wish.ports)
     return replace(asked, secret=wish.secret, insecure=wish.insecure, ca_bundle=wish.ca_bundle)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -151,6 +152,14 @@ def lets_http(world: World, flag: bool) -> bool:
     return flag or world.environ.get("S2ICTL_ALLOW_HTTP") == "1"
 
 
+def epoch(environ: Mapping[str, str]) -> int | None:
+    """The time that everything is to have that is made, as the user has set it for all tools alike."""
+    text = environ.get("SOURCE_DATE_EPOCH", "")
+    if text and not re.fullmatch(r"[0-9]{1,10}", text):
+        raise InvalidUsage(f"SOURCE_DATE_EPOCH is {text[:20]!r}", hint="it is a number of seconds since 1970")
+    return int(text) if text else None
+
+
 def one_of(what: str, positional: str, flag: str) -> str:
     """A value that may stand in two places, and is said in one of them."""
     if positional and flag and positional != flag:
@@ -176,6 +185,14 @@ def content(cwd: Path, path: Path, *, flag: str, largest: int) -> str:
     except UnicodeDecodeError:
         # Not `from` the cause, which holds the content.
         raise InvalidUsage(f"{flag} {path} is no text in UTF-8") from None
+
+
+def words(flag: str, text: str) -> tuple[str, ...]:
+    """A text that is several words, as a shell would part them."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise InvalidUsage(f"{flag} cannot be taken apart into words", detail=str(error)) from error
 
 
 def image_names(written: Iterable[str], *, secret: Sequence[Login] = (), push: bool) -> tuple[Reference, ...]:

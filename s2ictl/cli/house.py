@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from s2ictl import __version__, ui
+from s2ictl.cli.engine import open_engine
 from s2ictl.cli.places import cache_directory, data_directory, state_directory
 from s2ictl.cli.session import Session, World, command
 from s2ictl.doctor import Absent, Probe, examine
@@ -141,11 +142,8 @@ def _existing(place: Path) -> Path:
 
 
 def _engine(session: Session) -> str:
-    from s2ictl.engines.docker import open_docker
-    from s2ictl.leases import this_host
-
     try:
-        with open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine:
+        with open_engine(session.world, session.emit) as engine:
             return engine.version()
     except Unreachable as error:
         if session.world.environ.get("DOCKER_HOST"):
@@ -154,15 +152,16 @@ def _engine(session: Session) -> str:
 
 
 def _registry(session: Session, host: str) -> str:
+    from s2ictl.access import greet
+    from s2ictl.addresses import ca_bundle
     from s2ictl.logins import find_login
-    from s2ictl.registry import greet
-    from s2ictl.transport import Transport, ca_bundle
+    from s2ictl.transport import Transport
 
     world = session.world
     logins = partial(find_login, environ=world.environ, home=world.home)
     bundle = ca_bundle(world.environ, flag=None, cwd=world.cwd)
     with Transport(world.environ, emit=session.emit, ca_bundle=bundle) as transport:
-        return greet(host, transport=transport, logins=logins)
+        return str(greet(host, transport=transport, logins=logins))
 
 
 def _cluster(session: Session) -> str:

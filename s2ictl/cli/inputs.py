@@ -98,17 +98,18 @@ def fleeting(request: BuildRequest, given: FleetingFlags, session: Session) -> B
     return replace(
         request,
         build_env=_build_environment(session, given),
+        surroundings=works.package_sources(session.world.environ),
         secrets=_secrets(session, given),
         injections=_injections(session, given),
     )
 
 
 def _build_environment(session: Session, given: FleetingFlags) -> tuple[tuple[str, Secret], ...]:
-    """The variables for assemble alone: the user's mirrors and proxies, and over them the flags'."""
+    """The variables for assemble alone, as the flags say them."""
     environ = session.world.environ
     written = [text if "=" in text else f"{text}={_here(text, environ)}" for text in given.build_env or ()]
-    own = {name: Secret(value) for name, value in flags.pairs("--build-env", written, flags.VARIABLE, session.emit)}
-    return tuple({**dict(works.package_sources(environ)), **own}.items())
+    pairs = flags.pairs("--build-env", written, flags.VARIABLE, session.emit)
+    return tuple((name, Secret(value)) for name, value in pairs)
 
 
 def _here(name: str, environ: Mapping[str, str]) -> str:

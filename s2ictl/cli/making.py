@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from s2ictl import build as story
-from s2ictl import dockerfiles, ui
-from s2ictl.callbacks import Callback, check_url
-from s2ictl.cli import destination, origin, results, rollout, running
+from s2ictl import ui
+from s2ictl.cli import destination, origin, project, results
 from s2ictl.cli import workshop as works
 from s2ictl.cli.decisions import decisions, said
+from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import ResultFlags, lets_http
 from s2ictl.cli.places import state_directory
 from s2ictl.cli.records import Record, recorded
 from s2ictl.cli.session import Session
 from s2ictl.cli.telling import telling
-from s2ictl.engines.docker import Docker, open_docker
-from s2ictl.errors import InvalidUsage
+from s2ictl.engines import Comparing
+from s2ictl.engines.docker import Docker
+from s2ictl.environments import handed_on
+from s2ictl.errors import InvalidUsage, S2IError
 from s2ictl.events import Emit, Notice
-from s2ictl.leases import this_host
-from s2ictl.models import AppConfig, BuildRequest, Image, Reference
+from s2ictl.models import AppConfig, BuildRequest, Image, ImageFacts, Reference
 from s2ictl.turns import turn
+from s2ictl.workshop import Workshop
+
+if TYPE_CHECKING:
+    from s2ictl.callbacks import Callback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +42,9 @@ class AfterFlags:
     callback_url: Annotated[
         str, typer.Option("--callback-url", metavar="URL", help="POST to it how the build ended.")
     ] = ""
+    check_reproducible: Annotated[
+        bool, typer.Option("--check-reproducible", help="Build it twice, and say in what the two differ.")
+    ] = False
     as_dockerfile: Annotated[
         Path | None,
         typer.Option("--as-dockerfile", metavar="FILE", help="Build nothing; write it as a Dockerfile."),
@@ -73,6 +81,8 @@ class _Settled:
     request: BuildRequest
     where: destination.Destination
     opener: origin.Origin
+    twice: bool
+    insecure: frozenset[str]
 
 
 def carry_out(plan: Plan, session: Session) -> None:
@@ -98,8 +108,14 @@ def _check(plan: Plan, session: Session) -> _Checked:
         plan=plan,
         names=names,
         opener=origin.origin_of(plan.fetched, session, typed=plan.kind == "build"),
-        callback=check_url(url, allow_http=allow_http) if url else None,
+        callback=_callback(url, allow_http=allow_http) if url else None,
     )
+
+
+def _callback(url: str, *, allow_http: bool) -> Callback:
+    from s2ictl.callbacks import check_url
+
+    return check_url(url, allow_http=allow_http)
 
 
 def _settle(checked: _Checked, session: Session) -> _Settled:
@@ -109,12 +125,14 @@ def _settle(checked: _Checked, session: Session) -> _Settled:
         request=replace(plan.request, names=where.names, push=plan.wish.push),
         where=where,
         opener=checked.opener if dry_run else origin.with_secret(checked.opener, plan.fetched, session),
+        twice=plan.after.check_reproducible,
+        insecure=plan.wish.insecure,
     )
 
 
 def _make(checked: _Checked, session: Session) -> None:
     """Build, deliver, roll out; then answer, and run the image where that was asked for."""
-    plan, environ = checked.plan, session.world.environ
+    plan = checked.plan
     with ExitStack() as opened:
         with (
             _recorded(checked, session) as record,
@@ -122,23 +140,41 @@ def _make(checked: _Checked, session: Session) -> None:
         ):
             tally = results.Tally(emit=record.emit, build=record.id)
             settled = _settle(checked, session)
-            engine = opened.enter_context(open_docker(environ, host=this_host(), emit=tally))
-            image = _built(settled, _workshop(settled, engine, session), session, tally)
+            engine = opened.enter_context(open_engine(session.world, tally))
+            bench = _workshop(settled, engine, session)
+            image = _built(settled, bench, engine, session, tally)
             record.done(image)
             answer, address = destination.answer(image, settled.where, session, tally, names=_had_by(image))
             record.done(image, address)
             if checked.callback:
-                made(image, engine.facts(image.id, pull="never", login=None, emit=session.emit))
+                made(image, _facts_of(image, bench, session.emit))
         results.give(session, answer, plan.result.result_file)
         if plan.after.run:
-            running.run(image, engine, session)
+            from s2ictl.cli import running
+
+            running.run(image, engine, session, find_login=settled.where.find_login)
 
 
-def _built(settled: _Settled, workshop: story.Workshop, session: Session, emit: Emit) -> Image:
+def _built(settled: _Settled, workshop: Workshop, compare: Comparing, session: Session, emit: Emit) -> Image:
     """The image, in its turn."""
     request = settled.request
     with turn(state_directory(session.world), map(str, request.names), seconds=request.timeout, emit=emit):
+        if settled.twice:
+            from s2ictl import reproducible
+
+            return reproducible.build_twice(request, workshop, compare=compare, emit=emit)
         return story.build(request, workshop, emit=emit)
+
+
+def _facts_of(image: Image, bench: Workshop, emit: Emit) -> ImageFacts | None:
+    """What the image says of itself, which may be in its registry alone when it was found unchanged there."""
+    known, builder = (
+        bench.engine.facts(each, pull="never", login=None, emit=emit) for each in (image.id, image.builder)
+    )
+    if known is None and builder is not None and image.digest:
+        with suppress(S2IError):
+            return bench.registered(image.names[0].at(image.digest), builder.platform)
+    return known
 
 
 def _recorded(checked: _Checked, session: Session) -> AbstractContextManager[Record]:
@@ -157,15 +193,17 @@ def _recorded(checked: _Checked, session: Session) -> AbstractContextManager[Rec
 def _write(settled: _Settled, path: Path, session: Session) -> None:
     """Describe the build as ever, and write it down where an engine would perform it."""
     with (
-        open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine,
+        open_engine(session.world, session.emit) as engine,
         story.prepare(settled.request, _workshop(settled, engine, session), emit=session.emit) as prepared,
     ):
+        from s2ictl import dockerfiles
+
         file = str(dockerfiles.write(prepared.assembly, path, emit=session.emit))
     data = {"dockerfile": file, "builder": prepared.builder, "commit": prepared.commit}
     session.answer(ui.Answer(text=file, names=(file,), data=data))
 
 
-def _workshop(settled: _Settled, engine: Docker, session: Session) -> story.Workshop:
+def _workshop(settled: _Settled, engine: Docker, session: Session) -> Workshop:
     opener = settled.opener
     return works.workshop(
         session.world,
@@ -173,6 +211,8 @@ def _workshop(settled: _Settled, engine: Docker, session: Session) -> story.Work
         options=opener.options,
         find_login=settled.where.find_login,
         find_git_login=opener.find_login,
+        insecure=settled.insecure,
+        prefix=project.builders_prefix(session),
     )
 
 
@@ -185,6 +225,7 @@ def _refuse_contradictions(plan: Plan) -> None:
         "--run": after.run,
         "--callback-url": bool(after.callback_url),
         "--result-file": plan.result.result_file is not None,
+        "--check-reproducible": after.check_reproducible,
     }
     if after.as_dockerfile and (flag := next((flag for flag, given in done_with_it.items() if given), "")):
         raise InvalidUsage(f"--as-dockerfile makes no image, so {flag} has nothing to do", hint="leave one of them out")
@@ -206,9 +247,9 @@ def _had_by(image: Image) -> tuple[str, ...]:
 
 def _described(checked: _Checked, settled: _Settled) -> ui.Answer:
     """Every decision, with nobody asked; of a value that could be a secret only the name."""
-    request, rolled = settled.request, settled.where.rollout
+    request = settled.request
     tags = tuple(map(str, request.names))
-    there = rollout.place_of(rolled.app) if rolled else ""
+    there = destination.place_of(settled.where)
     data = {
         "dry-run": True,
         "source": request.source.location,
@@ -219,12 +260,13 @@ def _described(checked: _Checked, settled: _Settled) -> ui.Answer:
         "push": request.push,
         "deploy": there,
         "env": [name for name, _ in request.env],
-        "build-env": [name for name, _ in request.build_env],
+        "build-env": [name for name, _ in handed_on(request)],
         "secrets": [secret.id for secret in request.secrets],
     }
     after = said(
         ("deploy", there),
         ("tell", "the --callback-url" if checked.callback else ""),
+        ("compare", "it with a second build" if checked.plan.after.check_reproducible else ""),
         ("run", "it" if checked.plan.after.run else ""),
         ("write", str(checked.plan.after.as_dockerfile or "")),
     )

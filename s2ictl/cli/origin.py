@@ -12,8 +12,7 @@ from s2ictl.cli import flags
 from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session
 from s2ictl.models import AppConfig, Logins, Source
-from s2ictl.sources import FetchOptions, parse_source
-from s2ictl.sources.access import check
+from s2ictl.sources import FetchOptions, check, parse_source
 
 From = Annotated[
     str,
@@ -119,7 +118,9 @@ def with_secret(opener: Origin, given: FetchFlags, session: Session) -> Origin:
     """The same with what the chosen Secret of the cluster holds; a password file that was typed counts before it."""
     if not given.git_secret:
         return opener
-    secret = works.git_secret(given.git_secret, session)
+    from s2ictl.cli import keyring
+
+    secret = keyring.git_secret(given.git_secret, session)
     find_login = opener.find_login if given.git_password_file else secret.logins
     return Origin(options=secret.added_to(opener.options), find_login=find_login)
 

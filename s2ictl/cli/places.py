@@ -14,11 +14,25 @@ def state_directory(world: World) -> Path:
     return _xdg(world, "XDG_STATE_HOME", ".local/state")
 
 
+def dependencies_directory(world: World) -> Path:
+    """Where builds take turns at dependencies.
+
+    A place of its own: the kernel takes all locks of a file from a process that closes it once, and the names of the
+    result are locked meanwhile.
+    """
+    return state_directory(world) / "dependencies"
+
+
 def cache_directory(world: World) -> Path:
     """What can be fetched again."""
     if named := world.environ.get("S2ICTL_CACHE"):
         return world.cwd / named
     return _xdg(world, "XDG_CACHE_HOME", ".cache")
+
+
+def image_memory(world: World) -> Path:
+    """What was once seen of images; who loses it looks again."""
+    return cache_directory(world) / "images"
 
 
 def data_directory(world: World, variable: str, otherwise: str) -> Path:

@@ -49,6 +49,13 @@ def to_deploy(session: Session, text: str) -> AppConfig:
     return found
 
 
+def builders_prefix(session: Session) -> str:
+    """Where the file has the images of our own builders; the first of its apps to name a place decides."""
+    path = _file(session)
+    apps = config.load(path).apps if path else ()
+    return next((app.builders.prefix for app in apps if app.builders.prefix), "")
+
+
 def _file(session: Session) -> Path | None:
     world, named = session.world, session.general.file
     here = world.cwd / (named or _FILE)

@@ -10,16 +10,15 @@ from typing import Annotated
 import typer
 
 from s2ictl import rebuild as story
-from s2ictl.build import host_of
-from s2ictl.cli import confinement, destination, flags, inputs, making, origin
+from s2ictl.cli import confinement, destination, flags, inputs, keeping, keyring, making, origin
 from s2ictl.cli import workshop as works
+from s2ictl.cli.engine import open_engine
 from s2ictl.cli.session import Session, command
 from s2ictl.engines import Engine
-from s2ictl.engines.docker import open_docker
 from s2ictl.errors import ImageNotFound, Refused
 from s2ictl.events import Emit
-from s2ictl.leases import this_host
 from s2ictl.models import AppConfig, BuildRequest, ImageFacts, Login, Logins, PullPolicy, Reference
+from s2ictl.workshop import place_of
 
 ImageName = Annotated[str, typer.Argument(metavar="IMAGE", help="An image that s2ictl or the older tool has made.")]
 Pull = Annotated[PullPolicy, typer.Option("--pull-policy", "-p", help="When the image and its builder are pulled.")]
@@ -38,6 +37,7 @@ def rebuild(
     timeout: confinement.Timeout = confinement.USUAL_TIMEOUT,
     fetched: origin.FetchFlags,
     fleeting: inputs.FleetingFlags,
+    kept: keeping.KeepingFlags,
     result: flags.ResultFlags,
     after: making.AfterFlags,
 ) -> None:
@@ -48,7 +48,16 @@ def rebuild(
     http = flags.lets_http(session.world, fetched.allow_http)
     recorded = _recorded(image, "never" if result.dry_run else pull_policy, result, session, allow_http=http)
     ca_bundle = works.bundle(session.world, fetched.ca)
-    asked = replace(recorded, names=(), pull_policy=pull_policy, timeout=timeout, ca_bundle=ca_bundle)
+    asked = replace(
+        keeping.keeping(recorded, kept),
+        names=(),
+        # Anybody's image may name the source of one of our apps: that app's downloads are not at its disposal.
+        app=f"rebuild of {image}",
+        pull_policy=pull_policy,
+        timeout=timeout,
+        ca_bundle=ca_bundle,
+        epoch=flags.epoch(session.world.environ),
+    )
     request = inputs.fleeting(asked, fleeting, session)
     app = AppConfig(name=recorded.application_name, image=next(iter(recorded.names), None))
     nowhere = flags.DeployFlags()
@@ -62,7 +71,7 @@ def _recorded(
 ) -> BuildRequest:
     """What the image says of its build, as far as it may be believed."""
     Reference.parse(image)
-    with open_docker(session.world.environ, host=this_host(), emit=session.emit) as engine:
+    with open_engine(session.world, session.emit) as engine:
         facts = facts_of(image, policy, engine, login=partial(_login, result, session), emit=session.emit)
     cwd = session.world.cwd
     request = story.request_of(facts, image, allow_http=allow_http, cwd=cwd, emit=session.emit)
@@ -74,8 +83,8 @@ def facts_of(image: str, policy: PullPolicy, engine: Engine, *, login: Logins, e
     """What the image says; its registry is asked, and a login looked for, only where the engine is not enough."""
     facts = engine.facts(image, pull="never", login=None, emit=emit) if policy != "always" else None
     if facts is None and policy != "never":
-        host = host_of(Reference.parse(image))
-        facts = engine.facts(image, pull=policy, login=login(host), emit=emit)
+        place = place_of(Reference.parse(image))
+        facts = engine.facts(image, pull=policy, login=login(place), emit=emit)
     if facts is None:
         raise ImageNotFound(
             f"there is no image {image}",
@@ -114,8 +123,8 @@ def _place(source: Path) -> Path:
     return source.resolve() if source.is_dir() else source.resolve().parent
 
 
-def _login(result: flags.ResultFlags, session: Session, host: str) -> Login | None:
+def _login(result: flags.ResultFlags, session: Session, place: str) -> Login | None:
     secret = result.registry_secret
-    known = works.secret_logins(secret, session) if secret else ()
+    known = keyring.secret_logins(secret, session) if secret else ()
     file = works.login_file(session.world.cwd, result.dockercfg_path)
-    return works.registry_logins(known, secret, session.world, file)(host)
+    return works.registry_logins(known, secret, session.world, file)(place)

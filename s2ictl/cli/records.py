@@ -154,8 +154,8 @@ def _said(error: BaseException) -> Iterator[Notice]:
 
 
 def _not_recorded(error: S2IError | OSError) -> Notice:
-    what, why = (error.message, error.detail) if isinstance(error, S2IError) else (str(error), "")
-    return Notice(text=": ".join(filter(None, ("this build is not recorded", what, why))), level="warning")
+    why = error.in_passing if isinstance(error, S2IError) else str(error)
+    return Notice(text=f"this build is not recorded: {why}", level="warning")
 
 
 def _owner() -> str:

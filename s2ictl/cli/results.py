@@ -61,7 +61,7 @@ class Tally:
             id=image.id,
             builder=image.builder,
             commit=image.commit,
-            unchanged=False,
+            unchanged=image.unchanged,
             seconds=round(time.monotonic() - self.began, 3),
             steps=tuple(self.steps),
             address=address,

@@ -185,8 +185,9 @@ def _pull_secret(request: RolloutRequest, found: Logins) -> tuple[str, bytes | N
     """The name of the Secret that is there already, or the content of one to be made."""
     if not copies_secret(request):
         return request.secret.rpartition("/")[2], None
-    host = request.app.image.registry or logins.DOCKER_HUB
-    login = found(host)
+    image = request.app.image
+    host = image.registry or logins.DOCKER_HUB
+    login = found(f"{host}/{image.repository}")
     if login is None:
-        raise Unauthorized(f"there is no login for {host} on this machine", hint=f"docker login {host}")
+        raise Unauthorized(f"there is no login for {host} on this machine", hint=f"s2ictl login {host}")
     return "", logins.pull_secret(login)

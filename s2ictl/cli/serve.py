@@ -18,16 +18,16 @@ from s2ictl import deploy as deploying
 from s2ictl import jobs, kubeconfig, logins, names
 from s2ictl import serve as story
 from s2ictl.addresses import is_loopback
+from s2ictl.cli import keyring
 from s2ictl.cli import workshop as works
+from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import AllowHttp, duration, lets_http
 from s2ictl.cli.places import state_directory
 from s2ictl.cli.rollout import try_address
 from s2ictl.cli.session import Session, World, command
 from s2ictl.cluster import open_cluster
-from s2ictl.engines.docker import open_docker
 from s2ictl.errors import InvalidConfiguration, InvalidUsage, Refused, Unauthorized
 from s2ictl.events import Emit, Notice
-from s2ictl.leases import this_host
 from s2ictl.listener import Address, Limits
 from s2ictl.models import (
     AppConfig,
@@ -140,7 +140,7 @@ def _perform(
     """Build and roll out, with what this machine has; what is said goes into the job's own log."""
     session = replace(session, emit=emit)
     world, app = session.world, story.find_app(apps, entry)
-    secret = works.secret_logins(app.registry_secret, session) if app.registry_secret else ()
+    secret = keyring.secret_logins(app.registry_secret, session) if app.registry_secret else ()
     request = jobs.build_request(
         entry,
         app,
@@ -154,14 +154,15 @@ def _perform(
             cwd=apps,
         ),
         names=tuple(names.final_name(str(name), secret=secret, push=True) for name in jobs.names_of(entry, app)),
-        build_env=works.package_sources(world.environ),
+        surroundings=works.package_sources(world.environ),
         ca_bundle=works.bundle(world, None),
     )
     registry = works.registry_logins(secret, app.registry_secret, world)
     forge = _forge_logins(app, world)
-    with open_docker(world.environ, host=this_host(), emit=emit) as engine:
+    with open_engine(world, emit) as engine:
         options = FetchOptions(ca_bundle=request.ca_bundle, public_only=True, let_in=True)
-        bench = works.workshop(world, engine, options=options, find_login=registry, find_git_login=forge)
+        prefix = app.builders.prefix
+        bench = works.workshop(world, engine, options=options, find_login=registry, find_git_login=forge, prefix=prefix)
 
         def deploy(asked: DeployConfig, image: Reference) -> Rollout:
             facts = engine.facts(str(image), pull="if-not-present", login=registry(image.registry), emit=emit)
@@ -205,7 +206,7 @@ def _roll_out(
     if name and (namespace or access.namespace) == wanted.namespace:
         wanted = replace(wanted, pull_secret=name)
     elif name:
-        content = logins.pull_secret(logins.login_of(secret, wanted.image.registry, name=app.registry_secret))
+        content = logins.pull_secret(logins.login_of(secret, wanted.image.name, name=app.registry_secret))
     with open_cluster(access, environ=world.environ, emit=session.emit) as cluster:
         return deploying.deploy(
             wanted, cluster=cluster, pull_secret=content, try_address=try_address, emit=session.emit

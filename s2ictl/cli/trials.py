@@ -15,40 +15,49 @@ from s2ictl import build as story
 from s2ictl import ui
 from s2ictl.builders import MADE_OF, Folder, fingerprint
 from s2ictl.cli import folders as shelf
+from s2ictl.cli import project
 from s2ictl.cli import workshop as works
+from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import CaBundle, DryRun
 from s2ictl.cli.session import Session
 from s2ictl.demo import Expectation, Get, Trial, expectation_of, try_sample
 from s2ictl.engines import Runner
-from s2ictl.engines.docker import open_docker
 from s2ictl.errors import InvalidUsage, S2IError, SampleFailed
 from s2ictl.events import Emit, Notice
-from s2ictl.leases import this_host
-from s2ictl.models import BuildRequest, PullPolicy, Source
+from s2ictl.foundry import build_builder, check_push
+from s2ictl.models import BuildRequest, Image, PullPolicy, Source
 from s2ictl.transport import HASTY, Transport
+from s2ictl.workshop import Workshop, had
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME|DIR", help="A builder, as `builders list` names it, or the directory of one.")
 ]
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME|DIR]...", help="Builders, or directories of such.")]
 All = Annotated[bool, typer.Option("--all", help="Every builder.")]
+Push = Annotated[bool, typer.Option("--push", help="Push it to where builders are pulled from: S2ICTL_BUILDERS.")]
 Rebuild = Annotated[bool, typer.Option("--rebuild", help="Make the builder's image anew, even if it is here.")]
 Pull = Annotated[PullPolicy, typer.Option("--pull-policy", "-p", help="When the base is pulled.")]
 
 
 def build(
-    session: Session, name: Name, pull_policy: Pull = "if-not-present", ca: CaBundle = None, dry_run: DryRun = False
+    session: Session,
+    name: Name,
+    push: Push = False,
+    pull_policy: Pull = "if-not-present",
+    ca: CaBundle = None,
+    dry_run: DryRun = False,
 ) -> None:
     """Make the image of a builder."""
-    folder = shelf.named(name, session.world.cwd)
-    identity = ""
+    folder = shelf.named(name, session)
+    if push:
+        check_push(folder)
+    made = Image(names=(folder.image,), id="")
     if not dry_run:
-        world, request = session.world, request_of(session, ca, pull_policy)
-        with open_docker(world.environ, host=this_host(), emit=session.emit) as engine:
-            identity = story.build_builder(folder, request, works.workshop(world, engine), emit=session.emit).id
-    image = str(folder.image)
-    made = _Made(builder=folder.name, image=image, base=str(folder.blueprint.base), id=identity, dry_run=dry_run)
-    session.answer(ui.Answer(text=image, names=(image,), data=made))
+        world, request = session.world, replace(request_of(session, ca, pull_policy), push=push)
+        with open_engine(world, session.emit) as engine:
+            made = build_builder(folder, request, works.workshop(world, engine), emit=session.emit)
+    answer = str(folder.image.at(made.digest))
+    session.answer(ui.Answer(text=answer, names=(answer,), data=_made(folder, made, push=push, dry_run=dry_run)))
 
 
 def try_builders(
@@ -62,7 +71,7 @@ def try_builders(
     """Build the sample of each builder, run it, and ask it."""
     if bool(name) == every:
         raise InvalidUsage("name the builders to test, or say --all", hint="s2ictl builders test --all")
-    chosen = works.our_builders() if every else tuple(shelf.named(word, session.world.cwd) for word in name or ())
+    chosen = shelf.ours(session) if every else tuple(shelf.named(word, session) for word in name or ())
     if dry_run:
         session.answer(promises(chosen))
         return
@@ -106,14 +115,14 @@ class Bench:
     """What builders are tried out with."""
 
     request: BuildRequest
-    workshop: story.Workshop
+    workshop: Workshop
     runner: Runner
     get: Get
     emit: Emit
 
     def try_out(self, folder: Folder) -> Trial:
         """Try a builder out, by its image where that is here."""
-        workshop = replace(self.workshop, folders=(folder,))
+        workshop = replace(self.workshop, folders=lambda _: (folder,))
         return try_sample(
             folder,
             self.request,
@@ -126,14 +135,14 @@ class Bench:
     def try_as_it_is_now(self, folder: Folder, *, rebuild: bool) -> Trial:
         """The same, with an image that is certainly made of this folder."""
         image = str(folder.image)
-        facts, _ = story.had(image, "never", self.workshop, self.emit)
+        facts, _ = had(image, "never", self.workshop, self.emit)
         if facts is None:
             return self.try_out(folder)  # which makes it
         changed = facts.labels.get(MADE_OF) != fingerprint(folder)
         if changed or rebuild:
             why = "its folder is another now" if changed else "--rebuild"
             self.emit(Notice(text=f"{image} of {facts.created} is made anew: {why}"))
-            story.build_builder(folder, self.request, self.workshop, emit=self.emit)
+            build_builder(folder, self.request, self.workshop, emit=self.emit)
         else:
             self.emit(Notice(text=f"{image} is here already, of {facts.created} and of this very folder"))
         return self.try_out(folder)
@@ -144,12 +153,12 @@ def trying(session: Session, ca: Path | None) -> Iterator[Bench]:
     """What builders are tried out with, while its engine is open."""
     world = session.world
     with (
-        open_docker(world.environ, host=this_host(), emit=session.emit) as engine,
+        open_engine(world, session.emit) as engine,
         Transport({}, emit=session.emit, patience=HASTY) as http,
     ):
         yield Bench(
             request=request_of(session, ca, "if-not-present"),
-            workshop=works.workshop(world, engine),
+            workshop=works.workshop(world, engine, prefix=project.builders_prefix(session)),
             runner=engine,
             get=lambda url: http.once("GET", url),
             emit=session.emit,
@@ -157,13 +166,14 @@ def trying(session: Session, ca: Path | None) -> Iterator[Bench]:
 
 
 def request_of(session: Session, ca: Path | None, pull_policy: PullPolicy) -> BuildRequest:
-    """What concerns the container alone: the user's mirrors, proxies and certificates."""
+    """What concerns the container alone: the user's mirrors, proxies and certificates. What is tried is built."""
     return BuildRequest(
         source=Source(kind="directory", location=""),
         builder="",
         names=(),
-        build_env=works.package_sources(session.world.environ),
+        surroundings=works.package_sources(session.world.environ),
         pull_policy=pull_policy,
+        force=True,
         ca_bundle=works.bundle(session.world, ca),
     )
 
@@ -194,9 +204,25 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
     builder: str
     image: str
+    runtime_image: str
     base: str
     id: str
+    digest: str
+    push: bool
     dry_run: bool
+
+
+def _made(folder: Folder, made: Image, *, push: bool, dry_run: bool) -> _Made:
+    return _Made(
+        builder=folder.name,
+        image=str(folder.image),
+        runtime_image=str(folder.runtime_image) if folder.blueprint.runtime else "",
+        base=str(folder.blueprint.base),
+        id=made.id,
+        digest=made.digest,
+        push=push,
+        dry_run=dry_run,
+    )
 
 
 class _Step(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cache, partial
 from pathlib import Path
 
 import s2ictl
-from s2ictl import kubeconfig, logins, scripts, sources
+from s2ictl import scripts, sources
+from s2ictl.addresses import ca_bundle
 from s2ictl.bases import root_filesystem
-from s2ictl.build import Workshop
-from s2ictl.builders import Folder, load_all, shelf
+from s2ictl.builders import PREFIX, Folder, load_all, may_be_ours, shelf
 from s2ictl.cli import flags
-from s2ictl.cli.places import cache_directory
-from s2ictl.cli.session import Session, World
-from s2ictl.cluster import Cluster, open_cluster, read_secret, read_typed_secret
+from s2ictl.cli.places import cache_directory, dependencies_directory
+from s2ictl.cli.session import World
 from s2ictl.engines import Engine
 from s2ictl.errors import InvalidUsage, Unauthorized
 from s2ictl.events import Emit
-from s2ictl.models import Login, Logins, Secret, Source, Tree
+from s2ictl.models import ImageFacts, Login, Logins, Reference, Secret, Source, Tree, parse_prefix
 from s2ictl.sources import FetchOptions
-from s2ictl.sources.secrets import GitSecret, read_git_secret
-from s2ictl.transport import ca_bundle
+from s2ictl.turns import in_time, turn
+from s2ictl.workshop import Workshop
 
+_BUILDERS = "S2ICTL_BUILDERS"
 _TOKEN = "S2ICTL_GIT_TOKEN"  # noqa: S105  (its name)
 _TOKEN_USER = "oauth2"  # noqa: S105  (forges take any name beside a token; this one all of them)
 _LONGEST_PASSWORD = 64 * 1024
+_LONGEST_LOOK = 8.0
 
 # Where packages come from, and by which way: the user's own settings, which reach assemble and not the image.
 _PASSED_ON = (
@@ -73,17 +74,40 @@ def workshop(
     options: FetchOptions | None = None,
     find_login: Logins | None = None,
     find_git_login: Logins | None = None,
+    insecure: frozenset[str] = frozenset(),
+    prefix: str = "",
 ) -> Workshop:
-    """A build's workshop; what is not handed in is what this user has on this machine."""
+    """A build's workshop; what is not handed in is what this user has on this machine.
+
+    `prefix` is the place of our builders' images that s2i.yaml names.
+    """
     chosen = options or FetchOptions(ca_bundle=bundle(world, None))
+    find_login = find_login or registry_logins((), "", world)
     return Workshop(
         engine=engine,
         fetch=partial(fetch, world, chosen, find_git_login or git_logins(world)),
-        find_login=find_login or partial(logins.find_login, environ=world.environ, home=world.home),
-        folders=our_builders(),
+        find_login=find_login,
+        folders=partial(our_builders, world, prefix),
         root_filesystem=lambda suite, said: root_filesystem(suite, world.environ, said),
         download=partial(scripts.download, environ=world.environ, ca_bundle=chosen.ca_bundle),
+        registered=partial(_registered, world, find_login, chosen.ca_bundle, insecure),
+        turn=lambda name, seconds, said: turn(dependencies_directory(world), (name,), seconds=seconds, emit=said),
     )
+
+
+def _registered(
+    world: World, find_login: Logins, ca_bundle: Path | None, insecure: frozenset[str], name: Reference, platform: str
+) -> ImageFacts | None:
+    """What an image's registry says of it; without patience, since it only spares work."""
+
+    def ask() -> ImageFacts | None:
+        from s2ictl.registry import Repository
+        from s2ictl.transport import HASTY, Transport
+
+        with Transport(world.environ, emit=lambda _: None, ca_bundle=ca_bundle, patience=HASTY) as transport:
+            return Repository(name, transport=transport, logins=find_login, insecure=insecure).facts(platform)
+
+    return in_time(ask, seconds=_LONGEST_LOOK, what=f"the look for {name} in its registry")
 
 
 def fetch(
@@ -101,8 +125,38 @@ def fetch(
     )
 
 
-def our_builders() -> tuple[Folder, ...]:
-    return load_all(shelf(Path(s2ictl.__file__).parent))
+def bring(
+    world: World, options: FetchOptions, find_login: Logins, source: Source, emit: Emit
+) -> AbstractContextManager[Path]:
+    """Where one file can be read, by the same ways."""
+    return sources.bring_file(
+        source,
+        cache=cache_directory(world),
+        environ=world.environ,
+        emit=emit,
+        options=options,
+        find_login=find_login,
+        stdin=getattr(world.stdin, "buffer", None),
+    )
+
+
+def our_builders(world: World, prefix: str, word: str = "") -> tuple[Folder, ...]:
+    """Those that come with s2ictl, as far as a word may mean them; their images where the environment says, else
+    s2i.yaml."""
+    place = images_at(world, prefix)
+    # To read what describes them costs a tenth of a build in which nothing has changed, and most builders are others'.
+    return _shelf(place) if not word or may_be_ours(word, place) else ()
+
+
+@cache
+def _shelf(prefix: str) -> tuple[Folder, ...]:
+    return load_all(shelf(Path(s2ictl.__file__).parent), prefix=prefix)
+
+
+def images_at(world: World, prefix: str = "") -> str:
+    """The place of our builders' images."""
+    named = world.environ.get(_BUILDERS, "")
+    return parse_prefix(named) if named else prefix or PREFIX
 
 
 def bundle(world: World, flag: Path | None) -> Path | None:
@@ -138,37 +192,16 @@ def git_logins(world: World, username: str = "", password: Secret | None = None,
 # ------------------------------------------------------------------------------------------------- who may do it
 
 
-def secret_logins(chosen: str, session: Session) -> tuple[Login, ...]:
-    """The logins for registries of the cluster's Secret [NS/]NAME."""
-    with _cluster_of(chosen, session) as (cluster, namespace, name):
-        return logins.secret_logins(namespace, name, read_secret=partial(read_secret, cluster))
-
-
-def git_secret(chosen: str, session: Session) -> GitSecret:
-    """What the cluster's Secret [NS/]NAME says of git."""
-    with _cluster_of(chosen, session) as (cluster, namespace, name):
-        kind, data = read_typed_secret(cluster, namespace, name)
-        return read_git_secret(f"{namespace}/{name}", kind, data)
-
-
-@contextmanager
-def _cluster_of(chosen: str, session: Session) -> Iterator[tuple[Cluster, str, str]]:
-    """The cluster, and the Secret's namespace and name in it."""
-    world = session.world
-    access = kubeconfig.locate(environ=world.environ, home=world.home, cwd=world.cwd)
-    namespace, slash, name = chosen.rpartition("/")
-    with open_cluster(access, environ=world.environ, emit=session.emit) as cluster:
-        yield cluster, namespace if slash else access.namespace, name
-
-
 def registry_logins(secret: tuple[Login, ...], name: str, world: World, file: Path | None = None) -> Logins:
     """The chosen secret for every registry that it knows; the others as this user may, or as the file says."""
     known = {login.host for login in secret}
 
-    def find(host: str) -> Login | None:
-        if logins.normal_host(host) in known:
-            return logins.login_of(secret, host, name=name)
-        return logins.find_login(host, environ=world.environ, home=world.home, only=file)
+    def find(place: str) -> Login | None:
+        from s2ictl import logins
+
+        if logins.normal_host(place) in known:
+            return logins.login_of(secret, place, name=name)
+        return logins.find_login(place, environ=world.environ, home=world.home, only=file)
 
     return find
 

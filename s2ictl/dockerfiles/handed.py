@@ -14,9 +14,8 @@ from pathlib import Path, PurePosixPath
 
 from s2ictl.dockerfiles.words import word
 from s2ictl.errors import InvalidUsage
-from s2ictl.models import CA_VARIABLES, Assembly, Injection
+from s2ictl.models import CA_VARIABLES, SECRETS, Assembly, Cache, Injection
 
-_PLACE = "/run/secrets"
 _BUNDLE = "ca-bundle"
 
 
@@ -44,11 +43,11 @@ def mounts(assembly: Assembly) -> tuple[Mount, ...]:
 def _mounts(assembly: Assembly) -> Iterator[Mount]:
     """A mirror, a proxy or a certificate of this machine may well be missed elsewhere; what was asked for may not."""
     if assembly.ca_bundle:
-        yield Mount(id=_BUNDLE, target=f"{_PLACE}/{_BUNDLE}", source="src=FILE", needed=False)
+        yield Mount(id=_BUNDLE, target=f"{SECRETS}/{_BUNDLE}", source="src=FILE", needed=False)
     for name, _ in assembly.build_env:
-        yield Mount(id=_id_of(name), target=f"{_PLACE}/{_id_of(name)}", source=f"env={name}", needed=False)
+        yield Mount(id=_id_of(name), target=f"{SECRETS}/{_id_of(name)}", source=f"env={name}", needed=False)
     for secret in assembly.secrets:
-        yield Mount(id=secret.id, target=f"{_PLACE}/{secret.id}", source="src=FILE", needed=True)
+        yield Mount(id=secret.id, target=f"{SECRETS}/{secret.id}", source="src=FILE", needed=True)
     for number, each in enumerate(assembly.injections, start=1):
         yield Mount(id=f"inject-{number}", target=each.target, source=f"src={each.source}", needed=True)
 
@@ -63,6 +62,13 @@ def option(mount: Mount, user: str) -> str:
     owner = f"uid={name},mode=0400" if name.isdecimal() else "mode=0400" if _is_root(name) else "mode=0444"
     needed = ",required=true" if mount.needed else ""
     return f"--mount=type=secret,id={word(mount.id)},target={_target(mount.target)},{owner}{needed}"
+
+
+def kept(cache: Cache, user: str) -> str:
+    """The mount that the next build finds again as this one leaves it; of who owns it the same holds."""
+    name = user.partition(":")[0]
+    owner = f",uid={name},gid=0,mode=0775" if name.isdecimal() else "" if _is_root(name) else ",mode=0777"
+    return f"--mount=type=cache,id={cache.name},target={_target(cache.target)}{owner}"
 
 
 def _is_root(name: str) -> bool:
@@ -84,12 +90,13 @@ def wrapped(assembly: Assembly) -> tuple[str, ...]:
 
 
 def _variables(assembly: Assembly) -> Iterator[str]:
-    bundle = f"{_PLACE}/{_BUNDLE}"
+    bundle = f"{SECRETS}/{_BUNDLE}"
+    yield from (f"export {name}={shlex.quote(value)}" for name, value in assembly.exports)
     if assembly.ca_bundle:
         yield f"[ ! -e {bundle} ] || export " + " ".join(f"{name}={bundle}" for name in CA_VARIABLES)
     # The user's own word for one of these variables stands after ours, and wins.
     for name, _ in assembly.build_env:
-        path = f"{_PLACE}/{_id_of(name)}"
+        path = f"{SECRETS}/{_id_of(name)}"
         yield f'[ ! -e {path} ] || export {name}="$(cat {path})"'
 
 

@@ -46,7 +46,7 @@ def render(assembly: Assembly, copies: Copies, *, file: str) -> str:
 
 def _head(assembly: Assembly, file: str) -> Iterator[str]:
     mounts = _all_mounts(assembly)
-    yield from [_SYNTAX] if mounts else []
+    yield from [_SYNTAX] if mounts or assembly.caches else []
     yield SIGNATURE
     yield from map(comment, ("upload/ lies beside it, and is what it copies. Here it is built with", ""))
     yield from map(comment, _command(assembly, mounts, file))
@@ -232,7 +232,9 @@ def _user(user: str) -> Iterator[str]:
 
 
 def _run(assembly: Assembly) -> str:
-    options = [f"{handed.option(mount, assembly.user)} \\\n   " for mount in handed.mounts(assembly)]
+    mounts = [handed.option(mount, assembly.user) for mount in handed.mounts(assembly)]
+    mounts += [handed.kept(cache, assembly.user) for cache in assembly.caches]
+    options = [f"{mount} \\\n   " for mount in mounts]
     return listed(" ".join(["RUN", *options]), handed.wrapped(assembly))
 
 

@@ -7,10 +7,13 @@ credentials. There are two, unaware of each other:
     docker                          one assembly on the Docker API, told in order
       performing                      one container: filled, run, cleared, judged
         salvaging  following            what an earlier image saves; a command from its start to its end
-        containers  images              what the API can do with each
+        caches  settling                what is kept for later builds; the time of what a build only passed through
+        anatomy                         what an image holds, asked once
+        containers  images  layers      what the API can do with each; in what two images differ
       handover  injections  transfers   what goes in and must not stay; what goes from one container into another
-      dockerapi  accounts  streams  outcomes  verdicts     the API's words as data
-      connection                      the library's only door
+      dockerapi  kept  accounts  streams  outcomes  verdicts     the API's words as data
+      connection                      every request, and the door by which every failure leaves
+        client  endpoints  wire         one API over many connections; which engine is meant; HTTP on one socket
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ class Images(Protocol):
         """What the image says of itself; None when it is nowhere to be had."""
 
     def find(self, label: str, value: str) -> ImageFacts | None:
-        """The newest image of which its label says this."""
+        """The newest image of which its label says this, of those that were made here."""
 
     def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
         """Make an image of a tar of a root file system."""

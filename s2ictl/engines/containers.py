@@ -2,35 +2,72 @@
 
 from __future__ import annotations
 
-import json
-import os
-import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
+from threading import Thread
 from typing import Any
 
 from s2ictl.archives import Reader
 from s2ictl.engines import accounts, dockerapi, streams, verdicts
-from s2ictl.engines.connection import ANSWER, WORK, Forgiven, answer, door, patient
-from s2ictl.errors import AssembleFailed, CommitContainerFailed, PullBuilderImageFailed, Unreachable
+from s2ictl.engines.client import Answer, Api
+from s2ictl.engines.connection import ANSWER, WORK, Forgiven, answer, ask, door, hijacked
+from s2ictl.errors import AssembleFailed, CommitContainerFailed, PullBuilderImageFailed, S2IError
 
 SMALL_FILE = 1024 * 1024
 _SETTLE = (0.1, 0.2, 0.4, 0.8)  # waits for a container whose creation was cut off on our side only
 
 
+Act = Callable[[], None]
+
+
+def at_once(act: Act) -> None:
+    act()
+
+
+class Removals:
+    """Containers on their way out while the work that needs them no more goes on; nobody leaves before the last."""
+
+    def __init__(self) -> None:
+        self._threads: list[Thread] = []
+
+    def begin(self, act: Act) -> None:
+        # No daemon: whoever interrupts the waiting below is held up by the interpreter's own end instead.
+        thread = Thread(target=act, name="s2ictl-removal")
+        try:
+            thread.start()
+        except RuntimeError:  # this machine has no room for another thread
+            act()
+        else:
+            self._threads.append(thread)
+
+    def finish(self) -> None:
+        while self._threads:
+            self._threads[-1].join()
+            self._threads.pop()
+
+
 @contextmanager
-def created(api: Any, name: str, document: Mapping[str, object], *, image: str) -> Iterator[Container]:
-    """A container that exists while the context lasts, unless it is given another name."""
-    answered = False
+def created(
+    api: Api, name: str, document: Mapping[str, object], *, image: str, leave: Callable[[Act], None] = at_once
+) -> Iterator[Container]:
+    """A container that exists while the context lasts, unless it is given another name.
+
+    By `leave` it is removed when all went well; otherwise nothing goes on before it is gone.
+    """
+    answered = done = False
     try:
         with _told_apart(image), door("create a container", PullBuilderImageFailed):
-            identity = api.create_container_from_config(dict(document), name=name)["Id"]
+            identity = ask(api, "POST", "containers/create", {"name": name}, json=document)["Id"]
         answered = True
         yield Container(api=api, id=identity, image=image)
+        done = True
     finally:
-        remove(api, name, waits=() if answered else _SETTLE)
+        if not done:
+            remove(api, name, waits=() if answered else _SETTLE)
+    leave(partial(remove, api, name))
 
 
 @contextmanager
@@ -41,14 +78,14 @@ def _told_apart(image: str) -> Iterator[None]:
         raise verdicts.start_failure(image, error) from error
 
 
-def remove(api: Any, name: str, *, waits: tuple[float, ...] = ()) -> None:
+def remove(api: Api, name: str, *, waits: tuple[float, ...] = ()) -> None:
     """Remove by the name that we gave it: an id is not known when the answer to the creation was lost."""
     for wait in (0.0, *waits):
         time.sleep(wait)
-        # An engine that is gone keeps the container; the next build's sweep knows it by its name.
-        with suppress(Unreachable), door("remove a container"), Forgiven(404):
+        # An engine that is gone, or has no room to do it, keeps the container; the next sweep knows it by its name.
+        with suppress(S2IError), door("remove a container"), Forgiven(404):
             with Forgiven(409):  # it is being removed already
-                api.remove_container(name, v=True, force=True)
+                ask(api, "DELETE", f"containers/{name}", {"v": 1, "force": 1})
             return
 
 
@@ -56,9 +93,13 @@ def remove(api: Any, name: str, *, waits: tuple[float, ...] = ()) -> None:
 class Container:
     """What can be done with one container that exists; `image` is what the user calls the one that it was made of."""
 
-    api: Any
+    api: Api
     id: str
     image: str
+
+    @property
+    def _path(self) -> str:
+        return f"containers/{self.id}"
 
     # ------------------------------------------------------------------------------------------------------- files
 
@@ -66,7 +107,7 @@ class Container:
         """The mode of a path; None when it is not there."""
         looking = door(f"look for {path} in the container", PullBuilderImageFailed)
         with looking, self._archive("HEAD", path) as given:
-            return None if given.status_code == 404 else dockerapi.mode_of(given.headers[dockerapi.STAT])
+            return None if given.status_code == 404 else dockerapi.mode_of(given.headers)
 
     def read(self, path: str, limit: int) -> bytes | None:
         """The first bytes of a regular file, at most one more than `limit`; None when there is none."""
@@ -86,13 +127,13 @@ class Container:
 
     def put(self, tar: Iterator[bytes]) -> None:
         """Unpack a plain tar at the root; only before the first start, or after the end."""
-        with door("upload into the container", CommitContainerFailed), patient(self.api, WORK):
-            # Only an iterator is streamed; anything else is first held in memory as a whole.
-            self.api.put_archive(self.id, "/", tar)
+        uploading = door("upload into the container", CommitContainerFailed)
+        with uploading, answer(self.api, "PUT", f"{self._path}/archive", {"path": "/"}, silence=WORK, data=tar):
+            pass
 
     @contextmanager
-    def _archive(self, method: str, path: str) -> Iterator[Any]:
-        what = f"containers/{self.id}/archive"
+    def _archive(self, method: str, path: str) -> Iterator[Answer]:
+        what = f"{self._path}/archive"
         with answer(self.api, method, what, {"path": path}, silence=WORK, passing=(404,)) as given:
             yield given
 
@@ -100,7 +141,7 @@ class Container:
 
     def facts(self) -> Mapping[str, Any]:
         with door("inspect the container"):
-            facts: Mapping[str, Any] = self.api.inspect_container(self.id)
+            facts: Mapping[str, Any] = ask(self.api, "GET", f"{self._path}/json")
         return facts
 
     def state(self) -> Mapping[str, Any]:
@@ -109,7 +150,7 @@ class Container:
 
     def start(self) -> None:
         with _told_apart(self.image), door(f"start {self.image}", PullBuilderImageFailed):
-            self.api.start(self.id)
+            ask(self.api, "POST", f"{self._path}/start")
 
     def ended(self, limit: streams.Limit) -> Mapping[str, Any]:
         """How it ended, once it truly has."""
@@ -119,59 +160,50 @@ class Container:
         return state
 
     @contextmanager
-    def attached(self) -> Iterator[socket.socket]:
+    def attached(self) -> Iterator[streams.Wire]:
         """The wire on which its output comes from now on."""
-        with door("listen to the container"):
-            wire = self.api.attach_socket(self.id, params={"stdout": 1, "stderr": 1, "stream": 1})
-        with _connection(wire) as connection:
-            yield connection
+        with ExitStack() as opened:
+            with door("listen to the container"):
+                heard = {"stdout": 1, "stderr": 1, "stream": 1}
+                wire = opened.enter_context(hijacked(self.api, f"{self._path}/attach", heard))
+            yield wire
 
     def execute(self, document: Mapping[str, Any], limit: streams.Limit) -> int:
         """Run another command in the running container and answer its status; what it prints is for nobody."""
         with door(f"run {limit.what}", CommitContainerFailed):
-            identity = self.api.exec_create(self.id, **document)["Id"]
-            with _connection(self.api.exec_start(identity, socket=True)) as connection:
-                for _ in streams.received(connection, limit):
+            identity = ask(self.api, "POST", f"{self._path}/exec", json=document)["Id"]
+            with hijacked(self.api, f"exec/{identity}/start", {}, json={"Detach": False, "Tty": False}) as wire:
+                for _ in streams.received(wire, limit):
                     pass
-            while (state := self.api.exec_inspect(identity))["Running"]:
+            while (state := ask(self.api, "GET", f"exec/{identity}/json"))["Running"]:
                 limit.check()
                 time.sleep(0.02)
         return int(state["ExitCode"] or 0)
 
     def signal(self, name: str) -> None:
         with door("signal the container"), Forgiven(404, 409):  # it has ended by itself
-            self.api.kill(self.id, signal=name)
+            ask(self.api, "POST", f"{self._path}/kill", {"signal": name})
 
     def died_unseen(self, state: Mapping[str, Any]) -> bool:
         """Whether this engine, as it runs now, knows nothing of the container's death: then it was restarted since."""
         until = dockerapi.moment_after(state["FinishedAt"])
-        filters = json.dumps({"container": [self.id], "event": ["die"]})
+        filters = {"container": [self.id], "event": ["die"]}
         asked = {"since": "0", "until": until, "filters": filters}
         with door("ask what happened"), answer(self.api, "GET", "events", asked, silence=ANSWER) as given:
             return not any(given.iter_lines())
 
     def rename(self, name: str) -> None:
         with door("rename the container"):
-            self.api.rename(self.id, name)
+            ask(self.api, "POST", f"{self._path}/rename", {"name": name})
 
     @contextmanager
     def log(self, *, follow: bool) -> Iterator[Iterator[bytes]]:
         """All that it has said so far, and with `follow` until it ends, as long as that may take."""
         params = {"stdout": 1, "stderr": 1, "follow": int(follow)}
         hearing = door("read the container's log")
-        what = f"containers/{self.id}/logs"
-        with hearing, answer(self.api, "GET", what, params, silence=None if follow else ANSWER) as given:
-            yield given.iter_content(None)
-
-
-@contextmanager
-def _connection(wire: Any) -> Iterator[socket.socket]:
-    """The raw connection of an answer that has become a stream."""
-    # A copy of the descriptor, since what the library hands out cannot be read on after a timeout.
-    connection = wire if hasattr(wire, "recv") else socket.socket(fileno=os.dup(wire.fileno()))
-    # The answer behind the wire is the only one who can close the connection it came from.
-    with closing(connection), closing(wire), closing(wire._response):  # noqa: SLF001
-        yield connection
+        silence = None if follow else ANSWER
+        with hearing, answer(self.api, "GET", f"{self._path}/logs", params, silence=silence) as given:
+            yield given.iter_content()
 
 
 def ids_of(container: Container, user: str) -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """The Docker engine, and Podman by its socket: an assembly performed, from the first container to the image's names.
 
 Every container that is made here is removed here, also when the answer to its creation was lost, on Ctrl-C and on
-errors; what a killed process left is swept when the next one opens the engine.
+errors; when all went well, while the work goes on. What a killed process left is swept when the next one opens the
+engine.
 """
 
 from __future__ import annotations
@@ -9,43 +10,61 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from s2ictl.engines import Running, dockerapi, images, streams
-from s2ictl.engines.connection import Forgiven, connected, door
-from s2ictl.engines.containers import created, remove
+from s2ictl.engines import Difference, Kept, Running, dockerapi, images, streams
+from s2ictl.engines.client import Api
+from s2ictl.engines.connection import Forgiven, ask, connected, door
+from s2ictl.engines.containers import Removals, created, remove
 from s2ictl.engines.following import follow
-from s2ictl.engines.performing import Performer, Stage
 from s2ictl.errors import RolloutFailed, S2IError
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import Host, is_abandoned, name_for
-from s2ictl.models import Assembly, Built, ImageFacts, Login, PullPolicy, Reference
+from s2ictl.models import Assembly, Built, ImageFacts, Login, PullPolicy, Reference, Runtime
+
+if TYPE_CHECKING:
+    from s2ictl.engines.performing import Performer, Stage
 
 _RUN_LIMIT = 24 * 3600.0
 _OUTPUT_LIMIT = 600.0
 
 
 @contextmanager
-def open_docker(environ: Mapping[str, str], *, host: Host, emit: Emit) -> Iterator[Docker]:
-    """The engine that the docker program would talk to, with what dead processes left there removed."""
+def open_docker(environ: Mapping[str, str], *, host: Host, emit: Emit, memory: Path | None = None) -> Iterator[Docker]:
+    """The engine that the docker program would talk to, with what dead processes left there removed.
+
+    In the directory `memory` it is remembered what images hold.
+    """
     with connected(environ) as api:
-        engine = Docker(api, host=host)
-        engine.sweep(emit)
-        yield engine
+        engine = Docker(api, host=host, memory=memory)
+        try:
+            engine.sweep(emit)
+            yield engine
+        finally:
+            engine.finish()
 
 
 class Docker:
     """An Engine and a Runner on one connection."""
 
-    def __init__(self, api: Any, *, host: Host, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self, api: Api, *, host: Host, memory: Path | None = None, sleep: Callable[[float], None] = time.sleep
+    ) -> None:
         self._api = api
         self._host = host
+        self._memory = memory
+        self._removals = Removals()
         self._sleep = sleep
+
+    def finish(self) -> None:
+        """Wait until every container of what was assembled is gone; whoever assembles last calls it."""
+        self._removals.finish()
 
     def version(self) -> str:
         """Say which engine this is, in a few words."""
-        said = images.platform(self._api)
-        return f"{said['Version']} (API {said['ApiVersion']}, {said['Os']}/{said['Arch']})"
+        said = self._api.said
+        return f"{said.get('Version')} (API {said.get('ApiVersion')}, {said.get('Os')}/{said.get('Arch')})"
 
     # ------------------------------------------------------------------------------------------------------- engine
 
@@ -67,17 +86,20 @@ class Docker:
 
     def assemble(self, assembly: Assembly, emit: Emit) -> Built:
         """Run what is described, and commit what it left behind."""
-        performer = Performer(api=self._api, host=self._host, emit=emit)
+        from s2ictl.engines.performing import Performer
+
+        leave = self._removals.begin
+        performer = Performer(api=self._api, host=self._host, emit=emit, memory=self._memory, leave=leave)
         performer.check(assembly)
         with performer.performed(assembly) as stage:
             if assembly.runtime is None:
                 return self._committed(performer, stage)
             fill = performer.carry(stage, assembly.runtime)
             with performer.performed(assembly.runtime.assembly, before=fill) as last:
-                return self._committed(performer, last)
+                return self._committed(performer, last, assembly.runtime)
 
-    def _committed(self, performer: Performer, stage: Stage) -> Built:
-        image = performer.committed(stage)
+    def _committed(self, performer: Performer, stage: Stage, filled: Runtime | None = None) -> Built:
+        image = performer.committed(stage, filled)
         return Built(id=image, size=images.size(self._api, image) - images.size(self._api, stage.assembly.image_id))
 
     def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
@@ -87,6 +109,26 @@ class Docker:
     def remove(self, image: str) -> None:
         """Forget the image of this id, when no name leads to it any more and nothing uses it."""
         images.remove(self._api, image)
+
+    # ------------------------------------------------------------------------------------------- keeper and comparing
+
+    def kept(self) -> tuple[Kept, ...]:
+        """All that is kept for later builds, of every app."""
+        from s2ictl.engines import caches
+
+        return caches.kept(self._api, self._host)
+
+    def forget(self, kept: Kept) -> bool:
+        """Let go of it; False when a build uses it right now."""
+        from s2ictl.engines import caches
+
+        return caches.forget(self._api, kept)
+
+    def differences(self, first: str, second: str) -> tuple[Difference, ...]:
+        """In what the layers of two images differ, in the order of their paths."""
+        from s2ictl.engines import layers
+
+        return layers.differences(self._api, first, second)
 
     # ------------------------------------------------------------------------------------------------------- runner
 
@@ -108,7 +150,7 @@ class Docker:
                 yield Running(ports=leading, follow=tell)
             finally:
                 with suppress(S2IError), door("stop a container"):
-                    self._api.stop(container.id, timeout=3)
+                    ask(self._api, "POST", f"containers/{container.id}/stop", {"t": 3})
 
     def output(self, image: str, *, command: tuple[str, ...], emit: Emit) -> None:
         """Run one command in the image and say what it prints."""
@@ -123,18 +165,22 @@ class Docker:
 
     def sweep(self, emit: Emit) -> None:
         """Remove the containers and the unfinished images of processes that have died."""
+        # To find those an engine looks at all the images that it has, so nobody waits for it before the work.
+        self._removals.begin(self._sweep_images)
         with door("list containers"):
-            every = self._api.containers(all=True, filters={"name": "s2ictl-"})
-            unfinished = self._api.images(name=images.UNFINISHED)
+            every = ask(self._api, "GET", "containers/json", {"all": 1, "filters": {"name": ["s2ictl-"]}}) or ()
         names = [name.lstrip("/") for container in every for name in container.get("Names") or ()]
         for name in filter(self._is_abandoned, names):
             remove(self._api, name)
             emit(Notice(text=f"removed {name}, which a build that died had left"))
-        for name in (tag for image in unfinished for tag in image.get("RepoTags") or ()):
-            if self._is_abandoned(name.rpartition(":")[2]):
-                with suppress(S2IError), door("remove an image"), Forgiven(404, 409):
-                    self._api.remove_image(name)
-                emit(Notice(text=f"removed {name}, which a build that died had left"))
+
+    def _sweep_images(self) -> None:
+        with suppress(S2IError), door("remove images"):
+            unfinished = images.listed(self._api, reference=images.UNFINISHED)
+            for name in (tag for image in unfinished for tag in image.get("RepoTags") or ()):
+                if self._is_abandoned(name.rpartition(":")[2]):
+                    with Forgiven(404, 409):
+                        ask(self._api, "DELETE", f"images/{name}")
 
     def _is_abandoned(self, name: str) -> bool:
         return is_abandoned(name, self._host)

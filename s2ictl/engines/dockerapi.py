@@ -6,13 +6,14 @@ import base64
 import io
 import json
 import stat
-import tarfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
+from s2ictl.engines import kept
+from s2ictl.engines.wire import Unreadable
 from s2ictl.events import Emit, Progress
-from s2ictl.models import IDENTITY_USER, Assembly, Confinement, ImageConfig, ImageFacts, Login, Salvage
+from s2ictl.models import SECRETS, Assembly, Confinement, ImageConfig, ImageFacts, Login, Salvage
 
 # What package managers need to install as root. A non-root command has none of them, since nothing may be gained.
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT"]
@@ -20,19 +21,22 @@ _PROCESSES = 4096
 
 _NEVER_STARTED = ("/",)  # a container needs a command, also one that only takes files in
 
-SECRETS = "/run/secrets"
-STAT = "X-Docker-Container-Path-Stat"
+STAT = "x-docker-container-path-stat"
+T = TypeVar("T")
 
 
 def container_document(assembly: Assembly, command: tuple[str, ...]) -> dict[str, object]:
     """The container as the engine wants it told; the builder's own entrypoint must not stand before the command."""
     host = host_document(assembly.confinement)
     # Told among the container's volumes, the commit would make it one of the image's.
-    kept = [{"Type": "volume", "Target": SECRETS, "VolumeOptions": {"NoCopy": True}}] if assembly.secrets else []
+    secrets = [{"Type": "volume", "Target": SECRETS, "VolumeOptions": {"NoCopy": True}}] if assembly.secrets else []
     return {
         **_command_document(assembly.image_id, command, assembly.user),
         "Env": [f"{name}={value}" for name, value in assembly.env],
-        "HostConfig": {**host, "Mounts": [*_mounts(assembly.confinement), *kept]},
+        "HostConfig": {
+            **host,
+            "Mounts": [*_mounts(assembly.confinement), *kept.mounts(assembly.caches, assembly.user), *secrets],
+        },
     }
 
 
@@ -149,22 +153,17 @@ def image_facts(document: Mapping[str, Any], repository: str) -> ImageFacts:
 
 
 def auth(login: Login | None) -> dict[str, str]:
-    """The login for one request; an empty one keeps the library from looking for another by itself."""
+    """The login for one request; an empty one keeps the engine from refusing the request as malformed."""
     if login is None:
         return {}
     host, secret = {"serveraddress": login.host}, login.password.reveal()
-    if login.username == IDENTITY_USER:
-        return {**host, "identitytoken": secret}
-    return {**host, "username": login.username, "password": secret}
+    if login.kind == "password":
+        return {**host, "username": login.username, "password": secret}
+    return {**host, "identitytoken" if login.kind == "identity" else "registrytoken": secret}
 
 
 def auth_header(login: Login | None) -> dict[str, str]:
     return {"X-Registry-Auth": base64.urlsafe_b64encode(json.dumps(auth(login)).encode()).decode()}
-
-
-def records(lines: Iterable[bytes]) -> Iterator[Mapping[str, Any]]:
-    """What the engine says while it works, a line of JSON at a time."""
-    return (json.loads(line) for line in lines if line)
 
 
 def moment_after(time: str) -> str:
@@ -173,15 +172,33 @@ def moment_after(time: str) -> str:
     return str(int(whole.timestamp()) + 2)
 
 
-def mode_of(header: str) -> int:
+def mode_of(headers: Mapping[str, str]) -> int:
     """A file's mode as Unix has it; the API speaks Go's, whose kinds lie in the highest bits."""
-    mode = int(json.loads(base64.b64decode(header))["mode"])
+    mode = _stat(headers, "mode", int)
     kind = stat.S_IFDIR if mode & 1 << 31 else stat.S_IFLNK if mode & 1 << 27 else stat.S_IFREG
     return kind | mode & 0o777
 
 
+def mtime_of(headers: Mapping[str, str]) -> str:
+    """When what lies at a path was changed last, by the engine's clock."""
+    return _stat(headers, "mtime", str)
+
+
+def _stat(headers: Mapping[str, str], what: str, kind: type[T]) -> T:
+    """One word of what an archive's answer says beside the archive; not everything on the way passes that on."""
+    try:
+        said = json.loads(base64.b64decode(headers.get(STAT, "")))[what]
+    except (ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
+        raise Unreadable(f"its header {STAT} does not tell the {what}") from error
+    if type(said) is not kind:
+        raise Unreadable(f"its header {STAT} has a {what} that is none")
+    return said
+
+
 def first_file(archive: bytes, limit: int) -> bytes | None:
     """The first bytes of the regular file with which the archive begins; None when it begins with anything else."""
+    import tarfile
+
     try:
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r|") as tar:
             member = tar.next()

@@ -6,7 +6,6 @@ Only the engine itself, asked afterwards, knows how a container ended; and after
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -57,7 +56,7 @@ class _Watch:
         self._lost = False
         self._cut = False
 
-    def tell(self, wire: socket.socket) -> None:
+    def tell(self, wire: streams.Wire) -> None:
         silence = streams.Silence(seconds=_LONG_SILENCE, heard=self._say_that_it_is_silent)
         with suppress(ConnectionError):
             lines = streams.lines(streams.pieces(streams.received(wire, self._limit, silence)))

@@ -21,11 +21,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from s2ictl.archives import directory_entry, file_entry, tar_stream
-from s2ictl.engines.dockerapi import SECRETS
+from s2ictl.archives import Entry, directory_entry, file_entry, tar_stream
 from s2ictl.engines.injections import NOTHING, Plan
 from s2ictl.errors import CommitContainerFailed, Refused
-from s2ictl.models import CA_VARIABLES, Assembly, Secret
+from s2ictl.models import CA_VARIABLES, SECRETS, Assembly, Secret
 
 SHELL = "/bin/sh"
 REMOVERS = ("/bin/rm", "/usr/bin/rm")
@@ -52,8 +51,9 @@ def wrapped(assembly: Assembly, mark: str) -> tuple[str, ...]:
     read = f". {variables} && rm -f {variables} || exit\n" if needs_files(assembly) else ""
     say = "printf '\\n%s\\n' \"$0\""
     stay = f"trap 'exit 0' {DONE}\nwhile {say}; do sleep 1 2>/dev/null & wait $!; done"
+    known = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in assembly.exports)
     clear = _clearing_away((*assembly.leftovers, assembly.workspace))
-    script = f'{read}"$@" || exit\ncd /\n{clear}\n{stay if assembly.injections else say}\nexit 0'
+    script = f'{known}{read}"$@" || exit\ncd /\n{clear}\n{stay if assembly.injections else say}\nexit 0'
     return (SHELL, "-c", script, mark, *assembly.command)
 
 
@@ -77,10 +77,12 @@ def clearing(handed: Handover, user: str) -> dict[str, Any]:
     names = (name for name, _ in handed.assembly.env if name != "PATH")
     script = 'exec 2>/dev/null\nfor path do rm -f -- "$path" || rmdir -- "$path"; done\nexit 0'
     return {
-        "cmd": [SHELL, "-c", script, "s2ictl", *handed.injected.removed],
-        "user": user,
-        "environment": [_SAFE_PATH, *(f"{name}=" for name in names)],
-        "workdir": "/",
+        "Cmd": [SHELL, "-c", script, "s2ictl", *handed.injected.removed],
+        "User": user,
+        "Env": [_SAFE_PATH, *(f"{name}=" for name in names)],
+        "WorkingDir": "/",
+        "AttachStdout": True,
+        "AttachStderr": True,
     }
 
 
@@ -105,7 +107,8 @@ def without_shell(assembly: Assembly) -> str:
             detail="so what is injected could not be taken away again before the image is made",
             hint="hand it over with --secret, which needs no shell",
         )
-    names = ", ".join([name for name, _ in assembly.build_env] + ["the CA bundle"] * bool(assembly.ca_bundle))
+    lost = [name for name, _ in (*assembly.exports, *assembly.build_env)] + ["the CA bundle"] * bool(assembly.ca_bundle)
+    names = ", ".join(lost)
     missing = f", and {names} did not reach it" if names else ""
     stays = f"{assembly.leftovers[0]} stays in the image" if assembly.leftovers else "nothing is cleared away"
     return f"{assembly.image} has no {SHELL} with rm: {stays}{missing}"
@@ -114,19 +117,19 @@ def without_shell(assembly: Assembly) -> str:
 # ----------------------------------------------------------------------------------------------------------- uploads
 
 
-def files(assembly: Assembly, uid: int, gid: int) -> Iterator[bytes]:
-    """The tar of the workspace; the variables in it are readable for the command's user alone."""
-    variables = file_entry(_variables_file(assembly), _variables(assembly), mode=0o600)
-    entries = [directory_entry(assembly.workspace, mode=0o711), variables]
+def files(assembly: Assembly) -> Iterator[Entry]:
+    """What lies in the workspace; the variables are readable for the command's user alone."""
+    if needs_files(assembly):
+        yield directory_entry(assembly.workspace, mode=0o711)
+        yield file_entry(_variables_file(assembly), _variables(assembly), mode=0o600)
     if assembly.ca_bundle:
-        entries.append(file_entry(_ca_file(assembly), assembly.ca_bundle, mode=0o644))
-    return tar_stream(entries, uid=uid, gid=gid)
+        yield file_entry(_ca_file(assembly), assembly.ca_bundle, mode=0o644)
 
 
-def secret_files(assembly: Assembly, uid: int, gid: int) -> Iterator[bytes]:
-    """The tar of the secrets, for the command's user alone."""
-    contents = ((f"{SECRETS}/{secret.id}", secret.content.reveal().encode()) for secret in assembly.secrets)
-    return tar_stream([file_entry(path, content, mode=0o400) for path, content in contents], uid=uid, gid=gid)
+def secret_files(assembly: Assembly) -> Iterator[Entry]:
+    """The secrets, for the command's user alone."""
+    for secret in assembly.secrets:
+        yield file_entry(f"{SECRETS}/{secret.id}", secret.content.reveal().encode(errors="surrogateescape"), mode=0o400)
 
 
 def emptied(handed: Handover) -> Iterator[bytes]:
@@ -150,4 +153,4 @@ def _variables(assembly: Assembly) -> bytes:
     # The user's own word for one of these variables stands after ours, and wins.
     bundle = [(name, Secret(_ca_file(assembly))) for name in CA_VARIABLES if assembly.ca_bundle]
     lines = (f"export {name}={shlex.quote(value.reveal())}\n" for name, value in (*bundle, *assembly.build_env))
-    return "".join(lines).encode()
+    return "".join(lines).encode(errors="surrogateescape")

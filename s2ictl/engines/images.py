@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from s2ictl.engines import dockerapi, verdicts
-from s2ictl.engines.connection import WORK, Forgiven, answer, door, outlasting, patient
+from s2ictl.engines.client import Api
+from s2ictl.engines.connection import WORK, Forgiven, answer, ask, door, outlasting
 from s2ictl.errors import (
     CommitContainerFailed,
     PullBuilderImageFailed,
@@ -34,7 +35,7 @@ Sleep = Callable[[float], None]
 
 
 def facts(
-    api: Any, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit, sleep: Sleep
+    api: Api, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit, sleep: Sleep
 ) -> ImageFacts | None:
     """What the image says of itself; None when it is nowhere to be had."""
     known = inspect(api, image) if pull != "always" else None
@@ -45,29 +46,38 @@ def facts(
     return known
 
 
-def inspect(api: Any, image: str) -> ImageFacts | None:
+def inspect(api: Api, image: str) -> ImageFacts | None:
     """What the engine itself knows of the image."""
     with door(f"inspect {image}", PullBuilderImageFailed), Forgiven(404):
-        return dockerapi.image_facts(api.inspect_image(image), Reference.parse(image).repository)
+        return dockerapi.image_facts(ask(api, "GET", f"images/{image}/json"), Reference.parse(image).repository)
     return None
 
 
-def find(api: Any, label: str, value: str) -> ImageFacts | None:
-    """The newest image of which its label says this."""
+def find(api: Api, label: str, value: str) -> ImageFacts | None:
+    """The newest image of which its label says this, and that was committed here.
+
+    Anybody can publish an image whose labels say what he likes. What was pulled has no parent in the engine; what is
+    not finished may still have the labels of the image that it was begun with.
+    """
     with door("look for an image"):
-        found = sorted(api.images(filters={"label": f"{label}={value}"}), key=lambda image: int(image["Created"]))
-    return inspect(api, found[-1]["Id"]) if found else None
+        found = [image for image in listed(api, label=f"{label}={value}") if _is_made_here(image)]
+    newest = max(found, key=lambda image: int(image["Created"]), default=None)
+    return inspect(api, newest["Id"]) if newest else None
 
 
-def platform(api: Any) -> Mapping[str, str]:
-    with door("ask the engine for its version"):
-        answer: Mapping[str, str] = api.version()
-    return answer
+def _is_made_here(image: Mapping[str, Any]) -> bool:
+    is_finished = not any(name.startswith(f"{UNFINISHED}:") for name in image.get("RepoTags") or ())
+    return bool(image.get("ParentId")) and is_finished
 
 
-def _check_platform(api: Any, image: str, known: ImageFacts) -> None:
-    version = platform(api)
-    own = f"{version['Os']}/{version['Arch']}"
+def listed(api: Api, **filters: str) -> list[Mapping[str, Any]]:
+    """The images that are meant, each as the engine lists it."""
+    asked = {"filters": {name: [value] for name, value in filters.items()}}
+    return list(ask(api, "GET", "images/json", asked) or ())
+
+
+def _check_platform(api: Api, image: str, known: ImageFacts) -> None:
+    own = f"{api.said.get('Os')}/{api.said.get('Arch')}"
     if known.platform and known.platform != own:
         raise WrongPlatform(
             f"{image} is for {known.platform}, the engine runs {own}", hint="name an image of the engine's platform"
@@ -77,7 +87,7 @@ def _check_platform(api: Any, image: str, known: ImageFacts) -> None:
 # ------------------------------------------------------------------------------------------------------- registries
 
 
-def _pulled(api: Any, image: str, login: Login | None, emit: Emit, sleep: Sleep) -> bool:
+def _pulled(api: Api, image: str, login: Login | None, emit: Emit, sleep: Sleep) -> bool:
     """Pull, again when what went wrong is likely to pass; False when the image is not there."""
     emit(Notice(text=f"pulling {image}"))
     text = _pull(api, image, login, emit)
@@ -94,7 +104,7 @@ def _pulled(api: Any, image: str, login: Login | None, emit: Emit, sleep: Sleep)
     return not text
 
 
-def _pull(api: Any, image: str, login: Login | None, emit: Emit) -> str:
+def _pull(api: Api, image: str, login: Login | None, emit: Emit) -> str:
     """What the engine says went wrong."""
     name = Reference.parse(image)
     tag = name.digest or name.tag or "latest"
@@ -102,20 +112,22 @@ def _pull(api: Any, image: str, login: Login | None, emit: Emit) -> str:
         asked, headers = {"fromImage": name.name, "tag": tag}, dockerapi.auth_header(login)
         pulling = answer(api, "POST", "images/create", asked, headers=headers, silence=STALL)
         with door(f"pull {image}", PullBuilderImageFailed), pulling as given:
-            return dockerapi.first_error(dockerapi.records(given.iter_lines()), image, emit, digests=[])
+            return dockerapi.first_error(given.records(), image, emit, digests=[])
     except PullBuilderImageFailed as error:
         return error.detail
     except Unreachable:
-        platform(api)  # if it answers, it is the registry that does not
+        with door("ask whether it is there"):
+            ask(api, "GET", "version")  # if it answers, it is the registry that does not
         return f"i/o timeout: the transfer broke off, or said nothing for {STALL:.0f} s"
 
 
-def push(api: Any, name: Reference, *, login: Login | None, emit: Emit) -> str:
+def push(api: Api, name: Reference, *, login: Login | None, emit: Emit) -> str:
     """Send the image to its registry and answer the digest there."""
-    with door(f"push {name}", PushImageToRegistryFailed), patient(api, WORK):
-        records = api.push(name.name, tag=name.tag, stream=True, decode=True, auth_config=dockerapi.auth(login))
-        kept: list[str] = []
-        text = dockerapi.first_error(records, str(name), emit, digests=kept)
+    kept: list[str] = []
+    asked, headers = {"tag": name.tag}, dockerapi.auth_header(login)
+    pushing = answer(api, "POST", f"images/{name.name}/push", asked, headers=headers, silence=WORK)
+    with door(f"push {name}", PushImageToRegistryFailed), pushing as given:
+        text = dockerapi.first_error(given.records(), str(name), emit, digests=kept)
     if text:
         raise verdicts.push_failure(name, text, login)
     if not kept:
@@ -126,7 +138,7 @@ def push(api: Any, name: Reference, *, login: Login | None, emit: Emit) -> str:
 # ------------------------------------------------------------------------------------------------- made and forgotten
 
 
-def load_base(api: Any, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
+def load_base(api: Api, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
     """Make an image of a tar of a root file system."""
     changes = [
         "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -135,7 +147,7 @@ def load_base(api: Any, filesystem: Iterator[bytes], name: Reference, *, command
     asked = {"fromSrc": "-", "repo": name.name, "tag": name.tag, "changes": changes}
     loading = answer(api, "POST", "images/create", asked, data=filesystem, silence=WORK)
     with door(f"load {name}", PullBuilderImageFailed), loading as given:
-        text = dockerapi.first_error(dockerapi.records(given.iter_lines()), str(name), emit=lambda _: None, digests=[])
+        text = dockerapi.first_error(given.records(), str(name), emit=lambda _: None, digests=[])
     if text:
         raise verdicts.full(f"load {name}", text) if verdicts.is_full(text) else _not_loaded(name, text)
     known = inspect(api, str(name))
@@ -149,7 +161,7 @@ def _not_loaded(name: Reference, because: str) -> PullBuilderImageFailed:
 
 
 def commit(
-    api: Any,
+    api: Api,
     container: str,
     config: ImageConfig,
     names: tuple[Reference, ...],
@@ -177,7 +189,7 @@ class _Commits:
     have this one either: its mark is the comment in its history.
     """
 
-    api: Any
+    api: Api
     container: str
     config: ImageConfig
     named: bool
@@ -192,10 +204,11 @@ class _Commits:
             return found
         mark = self.lease() if self.named else f"s2ictl {secrets.token_hex(8)}"
         self.asked.append(mark)
-        told = {"repository": UNFINISHED, "tag": mark} if self.named else {"message": mark}
-        with door("commit the container", CommitContainerFailed), patient(self.api, WORK):
-            document = dockerapi.commit_document(self.config)
-            image = str(self.api.commit(self.container, conf=document, **told)["Id"])
+        told = {"repo": UNFINISHED, "tag": mark} if self.named else {"comment": mark}
+        asked, document = {"container": self.container, **told}, dockerapi.commit_document(self.config)
+        committing = answer(self.api, "POST", "commit", asked, silence=WORK, json=document)
+        with door("commit the container", CommitContainerFailed), committing as given:
+            image = str(given.json()["Id"])
         self.answered = len(self.asked) == 1
         return image
 
@@ -222,16 +235,16 @@ class _Commits:
             known = inspect(self.api, f"{UNFINISHED}:{mark}")
             return [known.id] if known else []
         with door("look for the image"):
-            nameless = [image["Id"] for image in self.api.images(filters={"dangling": True})]
+            nameless = [image["Id"] for image in listed(self.api, dangling="true")]
             return [image for image in nameless if self._comment(image) == mark]
 
     def _comment(self, image: str) -> str:
         with Forgiven(404):  # somebody else's, and gone again
-            return str(self.api.inspect_image(image)["Comment"])
+            return str(ask(self.api, "GET", f"images/{image}/json")["Comment"])
         return ""
 
 
-def give_names(api: Any, image: str, names: tuple[Reference, ...]) -> None:
+def give_names(api: Api, image: str, names: tuple[Reference, ...]) -> None:
     """Give all names; what a name meant before is put back when a later one fails."""
     given: list[tuple[Reference, str]] = []
     try:
@@ -239,7 +252,7 @@ def give_names(api: Any, image: str, names: tuple[Reference, ...]) -> None:
             before = inspect(api, str(name))
             given.append((name, before.id if before else ""))
             with door(f"name the image {name}", CommitContainerFailed):
-                api.tag(image, name.name, tag=name.tag)
+                _tag(api, image, name)
     except BaseException:
         for name, before_it in reversed(given):
             with suppress(S2IError):
@@ -247,27 +260,31 @@ def give_names(api: Any, image: str, names: tuple[Reference, ...]) -> None:
         raise
 
 
-def _put_back(api: Any, name: Reference, image: str) -> None:
+def _put_back(api: Api, name: Reference, image: str) -> None:
     if image:
         with door(f"name the image {name}"):
-            api.tag(image, name.name, tag=name.tag)
+            _tag(api, image, name)
     else:
         forget(api, str(name))
 
 
-def forget(api: Any, name: str) -> None:
+def _tag(api: Api, image: str, name: Reference) -> None:
+    ask(api, "POST", f"images/{image}/tag", {"repo": name.name, "tag": name.tag})
+
+
+def forget(api: Api, name: str) -> None:
     """Take a name away, and with its last one the image."""
     with door(f"forget {name}"), Forgiven(404):
-        api.remove_image(name, noprune=True)
+        ask(api, "DELETE", f"images/{name}", {"noprune": 1})
 
 
-def size(api: Any, image: str) -> int:
+def size(api: Api, image: str) -> int:
     with door("inspect the image", CommitContainerFailed):
-        return int(api.inspect_image(image)["Size"])
+        return int(ask(api, "GET", f"images/{image}/json")["Size"])
 
 
-def remove(api: Any, image: str) -> None:
+def remove(api: Api, image: str) -> None:
     """Forget the image of this id, when no name leads to it any more and nothing uses it."""
     with door("remove the image", CommitContainerFailed), Forgiven(404, 409):
-        if not api.inspect_image(image)["RepoTags"]:
-            api.remove_image(image)
+        if not ask(api, "GET", f"images/{image}/json")["RepoTags"]:
+            ask(api, "DELETE", f"images/{image}")

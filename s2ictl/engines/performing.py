@@ -6,15 +6,17 @@ import posixpath
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path, PurePosixPath
 
-from s2ictl.archives import directory_entry, read_tar, tar_stream
-from s2ictl.engines import dockerapi, handover, images, injections, outcomes, transfers
-from s2ictl.engines.connection import WORK, Forgiven, door
-from s2ictl.engines.containers import SMALL_FILE, Container, created, ids_of
+from s2ictl.archives import Entry, directory_entry, read_tar, tar_beginning, tar_stream
+from s2ictl.engines import caches, dockerapi, handover, images, injections, outcomes, settling, transfers
+from s2ictl.engines.anatomy import Anatomy, Memory
+from s2ictl.engines.client import Api
+from s2ictl.engines.connection import WORK, Forgiven, ask, door
+from s2ictl.engines.containers import Act, Container, at_once, created
 from s2ictl.engines.following import Marked, follow
 from s2ictl.engines.handover import Handover
 from s2ictl.engines.salvaging import salvage
@@ -22,11 +24,12 @@ from s2ictl.engines.streams import Limit
 from s2ictl.errors import AssembleFailed, InvalidUsage, LimitReached, PullBuilderImageFailed, Refused, S2IError
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import Host, name_for
-from s2ictl.models import Assembly, Runtime
+from s2ictl.models import SECRETS, Assembly, Runtime
 
 _METADATA_LIMIT = 256 * 1024
 _CLEARING = 300.0
 _LOOK_INTO = "build it by hand with --keep: its container stays, to be looked into"
+_LOOKED_INTO = ("dependencies", "assemble", "assemble-runtime")  # a builder's own `install` is run without that flag
 _NETWORKS = ("", "bridge", "default", "host", "none")
 
 Fill = Callable[[Container, int, int], None]
@@ -38,15 +41,23 @@ class Stage:
 
     container: Container
     assembly: Assembly
+    injected: injections.Plan = injections.NOTHING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performer:
-    """Who performs: on which engine, in whose name, and who hears of it."""
+    """Who performs: on which engine, in whose name, and who hears of it.
 
-    api: Any
+    `leave` removes a container when all went well; in the directory `memory` it is kept what images hold. Once an image
+    `is_grounded` in its mount points they are not asked for again: an engine may tell of them whatever is done.
+    """
+
+    api: Api
     host: Host
     emit: Emit
+    memory: Path | None = None
+    leave: Callable[[Act], None] = at_once
+    is_grounded: bool = False
 
     # ------------------------------------------------------------------------------------- before anything is made
 
@@ -57,7 +68,7 @@ class Performer:
             given = each.confinement
             if given.memory or given.cpus:
                 with door("ask the engine for its limits"):
-                    lacking = dockerapi.unsettable(self.api.info(), given)
+                    lacking = dockerapi.unsettable(ask(self.api, "GET", "info"), given)
                 if lacking:
                     raise Refused(f"this engine cannot set {lacking}", hint="leave it out, or name another engine")
             if given.network not in _NETWORKS and ":" not in given.network:
@@ -65,7 +76,7 @@ class Performer:
 
     def _check_network(self, name: str) -> None:
         with door(f"look for the network {name}"), Forgiven(404):
-            self.api.inspect_network(name)
+            ask(self.api, "GET", f"networks/{name}")
             return
         raise InvalidUsage(f"the engine has no network {name}", hint=f"docker network create {name}")
 
@@ -74,57 +85,86 @@ class Performer:
     @contextmanager
     def performed(self, assembly: Assembly, *, before: Fill | None = None) -> Iterator[Stage]:
         """A container in which the command has ended well, while the context lasts; `before` fills it first."""
-        with self._ready(assembly) as (container, mark):
-            for program in assembly.programs:
-                _check_program(container, program)
-            uid, gid = ids_of(container, assembly.user)
-            if before:
-                before(container, uid, gid)
-            _make_way(container, assembly.workspace, uid, gid)
-            container.put(transfers.told(assembly.upload(uid, gid), "upload", self.emit))
-            if assembly.command:
-                self._run(container, _hand_over(container, assembly, mark, uid, gid))
-            yield Stage(container=container, assembly=assembly)
+        with ExitStack() as opened:
+            yield self._stage(caches.claimed(self.api, assembly, self.emit), before, opened)
+
+    def _stage(self, assembly: Assembly, before: Fill | None, opened: ExitStack) -> Stage:
+        """The same, once more where what is to be mounted there is damaged, or the image has no place for it."""
+        try:
+            return opened.enter_context(self._performed(assembly, before))
+        except settling.NoMountPoint as found:
+            made = settling.grounded(self.api, self.host, assembly, found.lacking, self.emit)
+            # The image that was made for this goes after the container, or it would not go.
+            careful = replace(self, leave=at_once, is_grounded=True)
+            return opened.enter_context(careful.performed(opened.enter_context(made), before=before))
+        except S2IError as error:
+            if not caches.made_anew(self.api, self.host, error, assembly, self.emit):
+                raise
+        return opened.enter_context(self._performed(assembly, before))
 
     @contextmanager
-    def _ready(self, assembly: Assembly) -> Iterator[tuple[Container, str]]:
+    def _performed(self, assembly: Assembly, before: Fill | None) -> Iterator[Stage]:
+        with self._ready(assembly) as (anatomy, mark):
+            container = anatomy.container
+            for program in assembly.programs:
+                _check_program(anatomy, program)
+            uid, gid = anatomy.ids(assembly.user)
+            if before:
+                before(container, uid, gid)
+            first = tar_beginning(_handed_first(anatomy, assembly, mark), uid=uid, gid=gid)
+            kept = caches.roots(assembly.caches, uid, gid, now=self.host.now())
+            container.put(chain(first, kept, transfers.told(assembly.upload(uid, gid), "upload", self.emit)))
+            if assembly.epoch is not None and not self.is_grounded:
+                settling.check_mount_points(anatomy)
+            anatomy.memory.keep(now=self.host.now())
+            handed = Handover(assembly=assembly, mark=mark)
+            if assembly.command:
+                handed = _hand_over(container, assembly, mark, uid, gid)
+                caches.wait_for_turn(container, assembly, self.host, self.emit)
+                self._run(container, handed)
+            yield Stage(container=container, assembly=assembly, injected=handed.injected)
+
+    @contextmanager
+    def _ready(self, assembly: Assembly) -> Iterator[tuple[Anatomy, str]]:
         """A container with what was saved for it, and the mark of its shell; without a shell the command runs bare.
 
         Whatever goes wrong with what was saved, a clean container takes the place of the half-filled one.
         """
         mark = handover.new_mark() if assembly.command else ""
         command = handover.wrapped(assembly, mark) if mark else ()
-        with self._created(assembly, command) as container:
-            shelled = not mark or _has_shell(container)
-            if shelled and self._salvaged(container, assembly):
-                yield container, mark
+        with self._created(assembly, command) as anatomy:
+            shelled = not mark or _has_shell(anatomy)
+            if shelled and self._salvaged(anatomy, assembly):
+                yield anatomy, mark
                 return
         if not shelled:
             self.emit(Notice(text=handover.without_shell(assembly), level="warning"))
             mark, command = "", assembly.command
-            with self._created(assembly, command) as container:
-                if self._salvaged(container, assembly):
-                    yield container, mark
+            with self._created(assembly, command) as anatomy:
+                if self._salvaged(anatomy, assembly):
+                    yield anatomy, mark
                     return
-        with self._created(assembly, command) as container:
-            yield container, mark
+        with self._created(assembly, command) as anatomy:
+            yield anatomy, mark
 
     @contextmanager
-    def _created(self, assembly: Assembly, command: tuple[str, ...]) -> Iterator[Container]:
+    def _created(self, assembly: Assembly, command: tuple[str, ...]) -> Iterator[Anatomy]:
         name = name_for(assembly.owner, self.host, seconds=assembly.timeout + WORK)
         document = dockerapi.container_document(assembly, command)
-        with created(self.api, name, document, image=assembly.image) as container:
-            yield container
+        # A volume of the user's may lie where a link of the image's leads: what is seen through it is not the image's.
+        memory = Memory.of(assembly.image_id, None if assembly.confinement.volumes else self.memory)
+        with created(self.api, name, document, image=assembly.image, leave=self.leave) as container:
+            yield Anatomy(container=container, memory=memory, mounted=_mounted(assembly))
 
-    def _salvaged(self, container: Container, assembly: Assembly) -> bool:
+    def _salvaged(self, anatomy: Anatomy, assembly: Assembly) -> bool:
         """Whether the container is good to go on with; nothing that a build saves for the next may stop that one."""
         asked = assembly.salvage
         if asked is None:
             return True
         try:
-            uid, gid = ids_of(container, assembly.user)
-            present = _present_above(container, asked.target)
-            salvage(self.api, self.host, asked, container, uid=uid, gid=gid, present=present, emit=self.emit)
+            uid, gid = anatomy.ids(assembly.user)
+            present, into = _present_above(anatomy.container, asked.target), anatomy.container
+            salvage(self.api, self.host, asked, into, uid=uid, gid=gid, present=present, emit=self.emit)
         except S2IError as error:
             because = error.message + (f" ({error.detail.splitlines()[-1]})" if error.detail else "")
             text = f"nothing of {asked.image} is used again, the build begins anew: {because}"
@@ -145,7 +185,7 @@ class Performer:
         mark = Marked(text=handed.mark, reached=clear) if handed.mark else None
         try:
             ended = follow(container, what, tail, seconds=assembly.timeout, mark=mark)
-            hint = "" if assembly.keep or what != "assemble" else _LOOK_INTO
+            hint = _LOOK_INTO if what in _LOOKED_INTO and not assembly.keep else ""
             outcomes.judge(ended, what, tail.lines, memory=assembly.confinement.memory, hint=hint)
         except (AssembleFailed, LimitReached):
             if assembly.keep:
@@ -188,9 +228,12 @@ class Performer:
 
         return fill
 
-    def committed(self, stage: Stage) -> str:
-        """Make the container an image and answer its id."""
+    def committed(self, stage: Stage, filled: Runtime | None = None) -> str:
+        """Make the container an image and answer its id; `filled` says what was carried into it before."""
         assembly = stage.assembly
+        if assembly.epoch is not None:
+            touched = settling.places(assembly, stage.injected, filled)
+            settling.settle(stage.container, touched, epoch=assembly.epoch)
         found = stage.container.read(assembly.metadata, _METADATA_LIMIT) if assembly.command else None
         return images.commit(
             self.api,
@@ -205,25 +248,31 @@ class Performer:
 # ---------------------------------------------------------------------------------------------------- in a container
 
 
-def _has_shell(container: Container) -> bool:
-    return container.mode(handover.SHELL) is not None and any(
-        container.mode(remover) is not None for remover in handover.REMOVERS
+def _mounted(assembly: Assembly) -> tuple[str, ...]:
+    """The places of its container that are not its image's, where nothing of the user's own is mounted."""
+    caches = (cache.target for cache in assembly.caches)
+    return (*caches, *([SECRETS] if assembly.secrets else []))
+
+
+def _has_shell(anatomy: Anatomy) -> bool:
+    return anatomy.mode(handover.SHELL) is not None and any(
+        anatomy.mode(remover) is not None for remover in handover.REMOVERS
     )
 
 
-def _check_program(container: Container, path: str) -> None:
+def _check_program(anatomy: Anatomy, path: str) -> None:
     """A script that cannot start is a broken builder, and said before the source is sent."""
-    image, mode = container.image, container.mode(path)
+    image, mode = anatomy.image, anatomy.mode(path)
     if mode is None:
         raise PullBuilderImageFailed(
             f"{image} has no {path}", hint="its label io.openshift.s2i.scripts-url names that place"
         )
     if stat.S_ISREG(mode) and not mode & 0o111:
         raise PullBuilderImageFailed(f"{path} in {image} is not executable")
-    interpreter = dockerapi.interpreter_of(container.read(path, SMALL_FILE) or b"")
+    interpreter = anatomy.interpreter(path)
     if interpreter.endswith("\r"):
         raise PullBuilderImageFailed(f"{path} in {image} has Windows line ends, which no interpreter understands")
-    if interpreter.startswith("/") and container.mode(interpreter) is None:
+    if interpreter.startswith("/") and anatomy.mode(interpreter) is None:
         raise PullBuilderImageFailed(f"{path} in {image} wants {interpreter[:200]}, which is not there")
 
 
@@ -233,20 +282,21 @@ def _present_above(container: Container, path: str) -> frozenset[str]:
     return frozenset(str(parent) for parent in PurePosixPath(path).parents if known.exists(str(parent)))
 
 
-def _make_way(container: Container, path: str, uid: int, gid: int) -> None:
-    """The directories that lead to a path, the command's user's where they are made: he clears away what is in them."""
-    missing = injections.Known(container.mode).missing_above(path)
-    if missing:
-        container.put(tar_stream(map(directory_entry, missing), uid=uid, gid=gid))
+def _handed_first(anatomy: Anatomy, assembly: Assembly, mark: str) -> list[Entry]:
+    """What is uploaded before the source, and with it: directories on the way, and what the command alone may see.
+
+    The directories are the command's user's where they are made: he clears away what is in them. A list, since nobody
+    may look into a container while something is uploaded: the engine would make the one wait for the other.
+    """
+    missing = injections.Known(anatomy.mode).missing_above(assembly.workspace)
+    files = handover.files(assembly) if mark else ()
+    secret_files = handover.secret_files(assembly) if assembly.command else ()
+    return [*map(directory_entry, missing), *files, *secret_files]
 
 
 def _hand_over(container: Container, assembly: Assembly, mark: str, uid: int, gid: int) -> Handover:
-    """Put everything there that the command alone may see."""
+    """Put there what may lie in anything that the image or the source has, now that all of that is there."""
     plan = injections.plan(assembly.injections, workdir=_workdir(container, assembly), mode=container.mode)
-    if mark and handover.needs_files(assembly):
-        container.put(handover.files(assembly, uid, gid))
-    if assembly.secrets:
-        container.put(handover.secret_files(assembly, uid, gid))
     if plan.things:
         container.put(injections.upload(plan, uid, gid))
     return Handover(assembly=assembly, mark=mark, injected=plan)
@@ -258,7 +308,7 @@ def _workdir(container: Container, assembly: Assembly) -> str:
 
 def _check_cleared(container: Container, handed: Handover) -> None:
     known = injections.Known(container.mode)
-    assembly = handed.assembly
-    gone = (*assembly.leftovers, assembly.workspace, *handed.injected.contents)
-    if still := [path for path in gone if known.exists(path)]:
+    places = (*handed.assembly.leftovers, handed.assembly.workspace)
+    still = [path for path in places if container.mode(path) is not None]  # what they lie in is there in any case
+    if still := [*still, *filter(known.exists, handed.injected.contents)]:
         raise handover.left(still)

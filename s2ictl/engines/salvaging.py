@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Container as Collection
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import Any
 
 from s2ictl.archives import Entry, read_tar, tar_stream
 from s2ictl.engines import dockerapi, outcomes, streams, transfers
+from s2ictl.engines.client import Api
 from s2ictl.engines.connection import WORK
 from s2ictl.engines.containers import Container, created, ids_of
 from s2ictl.errors import LimitReached
@@ -22,7 +21,7 @@ _SILENCE = 300.0
 
 
 def salvage(
-    api: Any, host: Host, asked: Salvage, into: Container, *, uid: int, gid: int, present: Collection[str], emit: Emit
+    api: Api, host: Host, asked: Salvage, into: Container, *, uid: int, gid: int, present: Collection[str], emit: Emit
 ) -> None:
     """Fill the container with what the earlier image saves; what goes wrong is raised, and leaves it half filled."""
     name = name_for("salvage", host, seconds=asked.timeout + WORK)
@@ -34,7 +33,7 @@ def salvage(
             into.put(transfers.told(tar_stream(entries, uid=uid, gid=gid), "saved artifacts", emit))
 
 
-def _entries(asked: Salvage, source: Container, wire: socket.socket, emit: Emit) -> Iterator[Entry]:
+def _entries(asked: Salvage, source: Container, wire: streams.Wire, emit: Emit) -> Iterator[Entry]:
     """What the command saves; its end is looked at before the last byte goes out."""
     what = PurePosixPath(asked.command[0]).name
     tail = outcomes.Tail(emit)
@@ -47,7 +46,7 @@ def _entries(asked: Salvage, source: Container, wire: socket.socket, emit: Emit)
     outcomes.judge(ended, what, tail.lines, memory=asked.confinement.memory)
 
 
-def _output(wire: socket.socket, limit: streams.Limit, emit: Emit) -> Iterator[bytes]:
+def _output(wire: streams.Wire, limit: streams.Limit, emit: Emit) -> Iterator[bytes]:
     """The bytes of its output; what it says beside them is told."""
     said = streams.Writer("stderr")
     for stream, data in streams.pieces(streams.received(wire, limit, _silence(limit.what))):

@@ -6,11 +6,11 @@ What a container prints is endless at its own will, so nothing here holds more t
 from __future__ import annotations
 
 import codecs
-import socket
+import io
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 from s2ictl.errors import LimitReached
 from s2ictl.events import Line
@@ -20,6 +20,16 @@ Stream = Literal["stdout", "stderr"]
 LONGEST_LINE = 64 * 1024
 _HEADER = 8
 _STREAMS: dict[int, Stream] = {1: "stdout", 2: "stderr"}
+
+
+class Wire(Protocol):
+    """What a container's output comes on."""
+
+    def recv(self, size: int, /) -> bytes:
+        """What comes next, nothing at the end; TimeoutError after a silence."""
+
+    def settimeout(self, seconds: float | None, /) -> None:
+        """Say how long that silence is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +63,7 @@ class Silence:
     heard: Callable[[], None]
 
 
-def received(connection: socket.socket, limit: Limit, silence: Silence | None = None) -> Iterator[bytes]:
+def received(connection: Wire, limit: Limit, silence: Silence | None = None) -> Iterator[bytes]:
     """What a container's wire carries, until it ends or the time is up."""
     while True:
         limit.check()
@@ -71,16 +81,27 @@ def received(connection: socket.socket, limit: Limit, silence: Silence | None = 
 
 def reader(chunks: Iterator[bytes]) -> Callable[[int], bytes]:
     """Read chunks as a file is read: at most so many bytes at once, and none at the end."""
-    pending = b""
+    held, at = b"", 0
 
     def read(size: int) -> bytes:
-        nonlocal pending
-        while not pending and (chunk := next(chunks, None)) is not None:
-            pending = chunk
-        data, pending = pending[:size], pending[size:]
+        nonlocal held, at
+        while at == len(held) and (chunk := next(chunks, None)) is not None:
+            held, at = chunk, 0
+        data = held[at : at + size]
+        at += len(data)
         return data
 
     return read
+
+
+class File(io.RawIOBase):
+    """A reader as the file that tarfile wants."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+
+    def read(self, size: int = -1, /) -> bytes:
+        return self._read(size)
 
 
 def pieces(chunks: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
@@ -89,18 +110,19 @@ def pieces(chunks: Iterable[bytes]) -> Iterator[tuple[Stream, bytes]]:
     stream: Stream = "stdout"
     left = 0
     for chunk in chunks:
-        data = pending + chunk
-        while data:
+        data, at = pending + chunk, 0
+        while at < len(data):
             if left:
-                yield stream, data[:left]
-                data, left = data[left:], max(0, left - len(data))
-            elif len(data) < _HEADER:
+                payload = data[at : at + left]
+                yield stream, payload
+                at, left = at + len(payload), left - len(payload)
+            elif len(data) - at < _HEADER:
                 break
             else:
-                stream = _STREAMS.get(data[0], "stdout")
-                left = int.from_bytes(data[4:_HEADER], "big")
-                data = data[_HEADER:]
-        pending = data
+                stream = _STREAMS.get(data[at], "stdout")
+                left = int.from_bytes(data[at + 4 : at + _HEADER], "big")
+                at += _HEADER
+        pending = data[at:]
 
 
 def lines(parts: Iterable[tuple[Stream, bytes]]) -> Iterator[Line]:

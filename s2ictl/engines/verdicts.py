@@ -5,6 +5,7 @@ The engine passes a registry's answer on as one sentence of text and no code, so
 
 from __future__ import annotations
 
+from s2ictl.addresses import DOCKER_HUB
 from s2ictl.errors import (
     InvalidUsage,
     LimitReached,
@@ -142,7 +143,7 @@ def _is_refused(text: str) -> bool:
 
 
 def _login_hint(name: Reference) -> str:
-    return f"docker login {name.registry}".strip()
+    return f"s2ictl login {name.registry or DOCKER_HUB}"
 
 
 def _hint_for(name: Reference, text: str) -> str:

@@ -1,8 +1,9 @@
 """The nouns that travel between the parts: frozen values, parsed at the edge, without methods but parse and render."""
 
-from s2ictl.models.access import IDENTITY_USER, Login, Logins, Secret
+from s2ictl.models.access import Login, LoginKind, Logins, Secret
 from s2ictl.models.builds import (
     CA_VARIABLES,
+    SECRETS,
     Assembly,
     Builder,
     BuildRequest,
@@ -22,6 +23,7 @@ from s2ictl.models.clusters import App, AppStatus, ClusterAccess, Expose, Manife
 from s2ictl.models.configuration import (
     AppConfig,
     BuildConfig,
+    BuildersConfig,
     Config,
     DeployConfig,
     ForgeConfig,
@@ -30,22 +32,24 @@ from s2ictl.models.configuration import (
     parse_duration,
     parse_size,
 )
-from s2ictl.models.images import Image, ImageConfig, ImageFacts, PullPolicy, Reference, parse_place
-from s2ictl.models.sources import Artifact, Commit, Member, Source, Tree
+from s2ictl.models.images import Image, ImageConfig, ImageFacts, PullPolicy, Reference, parse_place, parse_prefix
+from s2ictl.models.sources import Artifact, Binary, Commit, Java, Member, Servlet, Source, Tree
 from s2ictl.models.triggers import Delivery, Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt, Verdict
 
 __all__ = [
     "CA_VARIABLES",
-    "IDENTITY_USER",
+    "SECRETS",
     "App",
     "AppConfig",
     "AppStatus",
     "Artifact",
     "Assembly",
+    "Binary",
     "BuildConfig",
     "BuildRequest",
     "BuildSecret",
     "Builder",
+    "BuildersConfig",
     "Built",
     "Cache",
     "ClusterAccess",
@@ -64,7 +68,9 @@ __all__ = [
     "ImageConfig",
     "ImageFacts",
     "Injection",
+    "Java",
     "Login",
+    "LoginKind",
     "Logins",
     "Manifest",
     "Member",
@@ -80,6 +86,7 @@ __all__ = [
     "RuntimeArtifact",
     "Salvage",
     "Secret",
+    "Servlet",
     "Source",
     "Tree",
     "UidRange",
@@ -89,5 +96,6 @@ __all__ = [
     "WebhookConfig",
     "parse_duration",
     "parse_place",
+    "parse_prefix",
     "parse_size",
 ]

@@ -6,6 +6,7 @@ import base64
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 
 class Secret:
@@ -19,6 +20,9 @@ class Secret:
     def reveal(self) -> str:
         return self._text
 
+    def _bytes(self) -> bytes:
+        return self._text.encode(errors="surrogateescape")  # the environment may hold any bytes
+
     def __repr__(self) -> str:
         return "<redacted>"
 
@@ -26,10 +30,13 @@ class Secret:
         return bool(self._text)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and hmac.compare_digest(self._text.encode(), other._text.encode())
+        return isinstance(other, Secret) and hmac.compare_digest(self._bytes(), other._bytes())
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
+
+
+LoginKind = Literal["password", "identity", "bearer"]  # a token is had for the second; the third is one already
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,8 @@ class Login:
     username: str
     password: Secret
     origin: str
+    path: str = ""  # the part of the host that it is for, where it is not for all of it
+    kind: LoginKind = "password"
     lasting: bool = True  # False for what a credential helper or an identity token gave: never to be written down
 
     def basic(self) -> str:
@@ -48,5 +57,4 @@ class Login:
         return f"Basic {base64.b64encode(pair).decode()}"
 
 
-Logins = Callable[[str], Login | None]  # who may go to this host and port; asked only when the host wants to know
-IDENTITY_USER = "<token>"  # the user name by which Docker's helpers say that the password is an identity token
+Logins = Callable[[str], Login | None]  # who may go to HOST[:PORT][/PATH]; asked only when the host wants to know

@@ -11,6 +11,8 @@ from s2ictl.models.access import Secret
 from s2ictl.models.images import ImageConfig, ImageFacts, PullPolicy, Reference
 from s2ictl.models.sources import Source
 
+SECRETS = "/run/secrets"  # where assemble finds them
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
@@ -118,9 +120,11 @@ class RuntimeArtifact:
 class BuildRequest:
     """Flags and s2i.yaml, become one value before anything happens.
 
-    `app` is whose caches are used, and the source's address where it is empty; `cached` are directories that are kept
-    beside the builder's own. With `force` an image of the same recipe is built again; without `cache` nothing that an
-    earlier build left is used at all. `epoch` is the user's own SOURCE_DATE_EPOCH.
+    `surroundings` are the mirrors and proxies of whoever builds: handed on as `build_env` is, which counts more, and no
+    part of what is asked for. `app` is whose caches are used, and the source's address where it is empty; `caches` are
+    directories that are kept beside the builder's own. With `force` an image of the same recipe is built again; without
+    `cache` nothing that an earlier build left is used at all. `epoch` is the user's own SOURCE_DATE_EPOCH; with
+    `settled` the layer is to have no other time, also where that costs something and nobody else asks for it.
     """
 
     source: Source
@@ -128,6 +132,7 @@ class BuildRequest:
     names: tuple[Reference, ...]
     env: tuple[tuple[str, str], ...] = ()
     build_env: tuple[tuple[str, Secret], ...] = ()
+    surroundings: tuple[tuple[str, Secret], ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     description: str = ""
     application_name: str = ""
@@ -152,9 +157,10 @@ class BuildRequest:
     keep_source: bool = False
     app: str = ""
     cache: bool = True
-    cached: tuple[str, ...] = ()
+    caches: tuple[str, ...] = ()
     force: bool = False
     epoch: int | None = None
+    settled: bool = False
     timeout: float = 3600.0
     ca_bundle: Path | None = None
     owner: str = "build"

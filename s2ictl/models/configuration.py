@@ -10,17 +10,17 @@ from typing import Annotated, Literal
 from s2ictl.errors import InvalidUsage
 from s2ictl.models.builds import RuntimeArtifact
 from s2ictl.models.clusters import Expose
-from s2ictl.models.images import Reference
+from s2ictl.models.images import Reference, parse_place, parse_prefix
 
-_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smh]?)")
+_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smhd]?)")
 
 
 def parse_duration(text: str) -> int:
-    """Seconds, from the way people write them: 90s, 5m, 1h."""
+    """Seconds, from the way people write them: 90s, 5m, 1h, 30d."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise InvalidUsage(f"{text[:40]!r} is not a duration", hint="write it like 90s, 5m or 1h")
-    return int(match["number"]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match["unit"]]
+        raise InvalidUsage(f"{text[:40]!r} is not a duration", hint="write it like 90s, 5m, 1h or 30d")
+    return int(match["number"]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match["unit"]]
 
 
 _SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>[kmg]?)(?:i?b)?", re.IGNORECASE)
@@ -36,7 +36,10 @@ def parse_size(text: str) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildConfig:
-    """How the image is made; `submodules` None leaves it to whoever builds: by hand they are on, in `serve` off."""
+    """How the image is made; `submodules` None leaves it to whoever builds: by hand they are on, in `serve` off.
+
+    `cache` says whether downloads are kept for the next build, or which directories beside the builder's own.
+    """
 
     builder: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -46,6 +49,14 @@ class BuildConfig:
     incremental: bool = False
     runtime_image: str = ""
     runtime_artifacts: tuple[Annotated[RuntimeArtifact, RuntimeArtifact.parse], ...] = ()
+    cache: bool | tuple[Annotated[str, parse_place], ...] = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildersConfig:
+    """Where our own builders' images are pulled from and pushed to; nowhere, where nothing is said."""
+
+    prefix: Annotated[str, parse_prefix] = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +107,7 @@ class AppConfig:
     source: str = ""
     ref: str = ""
     build: BuildConfig = field(default_factory=BuildConfig)
+    builders: BuildersConfig = field(default_factory=BuildersConfig)
     registry_secret: str = ""
     deploy: DeployConfig | None = None
     webhook: WebhookConfig | None = None

@@ -59,6 +59,21 @@ class Reference:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
 
 
+def parse_prefix(text: str) -> str:
+    """A place in a registry below which images lie: HOST[:PORT][/PATH]."""
+    prefix = text.rstrip("/")
+    try:
+        named = Reference.parse(f"{prefix}/image")
+    except InvalidUsage:
+        named = None
+    if named is None or not named.registry:
+        raise InvalidUsage(
+            f"{text[:200]!r} is no place in a registry where builders could lie",
+            hint="write it as registry.example.com/team, without https:// (S2ICTL_BUILDERS, or builders: {prefix: …})",
+        )
+    return prefix
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageFacts:
     """What an engine or a registry says of an image: everything that choosing and building need to know of it."""

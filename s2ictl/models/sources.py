@@ -76,15 +76,52 @@ class Tree:
     epoch: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Artifact:
-    """A finished file, read before anything runs."""
+Servlet = Literal["javax", "jakarta"]
 
-    path: Path
-    name: str
-    kind: Literal["binary"]
-    size: int
-    digest: str
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Java:
+    """What a jar or a war is made for.
+
+    `level` is the highest of its classes, 0 where it has none, and `servlet` the namespace of the servlets that counts
+    where it has both (`mixed`); `descriptor` is the version in its web.xml. `server` is the one that it brings along.
+    Without a `main_class` it does not start by itself. `layers` are Spring Boot's, and `beside` the files that its
+    manifest wants next to it.
+    """
+
+    level: int
+    servlet: Servlet | None = None
+    mixed: bool = False
+    descriptor: str = ""
+    server: str = ""
+    spring_boot: str = ""
+    main_class: str = ""
+    layers: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Binary:
+    """What a program for Linux asks for; `interpreter` is the loader of one that is linked dynamically."""
+
     machine: str
     linkage: Literal["static", "dynamic"]
     interpreter: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """Something finished, read before anything runs: what it is, and how it lies at `path`.
+
+    `name` is fit for an image, a command line and a label. In a directory or a zip, `entry` is the file that is run,
+    "" where all of it is the war or the jar.
+    """
+
+    path: Path
+    name: str
+    kind: Literal["war", "jar", "binary"]
+    size: int
+    form: Literal["file", "directory", "zip"] = "file"
+    entry: str = ""
+    java: Java | None = None
+    binary: Binary | None = None

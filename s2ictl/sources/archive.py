@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from s2ictl.archives import CHUNK, Entry, Limits, Reader, called, read_archive
+from s2ictl.archives import CHUNK, Entry, Limits, Reader, called
+from s2ictl.archives.unpacked import read_archive
 from s2ictl.errors import FetchSourceFailed, InvalidConfiguration, InvalidContextDirectory, LimitReached, Refused
 from s2ictl.events import Emit, Notice
 from s2ictl.models import Member, Source, Tree
@@ -77,7 +78,7 @@ def archive_tree(source: Source, file: BinaryIO, surroundings: Surroundings) -> 
     emit = surroundings.emit
     name = "standard input" if source.kind == "stdin" else called(source.location.rpartition("/")[2])
     archive = _Archive(file=file, name=name, limits=surroundings.options.limits, stamp=_stamp(file))
-    _check_sum(source, file, name, emit)
+    known = check_sum(source, file, name, emit)
     listing = _list(archive)
     _refuse_artifact(source, listing, name)
     root = _root(listing, source.context_dir, name, emit)
@@ -93,7 +94,17 @@ def archive_tree(source: Source, file: BinaryIO, surroundings: Surroundings) -> 
         read=lambda path: _read(archive, listing, root, files, path),
         members=lambda: _members(archive, root, kept),
         size=sum(member.size for member in files.values()),
+        digest=lambda: _digest(archive, source.context_dir, known),
+        epoch=max((0, *(member.mtime for member in kept.values()))),
     )
+
+
+def _digest(archive: _Archive, context_dir: str, known: str) -> str:
+    """What every archive of these bytes holds; "" where it is not the one any more that was listed."""
+    content = known or _sha256(archive.file)
+    if _stamp(archive.file) != archive.stamp:
+        return ""
+    return hashlib.sha256(os.fsencode(f"s2ictl archive 1\0{content}\0{context_dir}")).hexdigest()
 
 
 def _stamp(file: BinaryIO) -> tuple[int, int]:
@@ -101,10 +112,11 @@ def _stamp(file: BinaryIO) -> tuple[int, int]:
     return facts.st_size, facts.st_mtime_ns
 
 
-def _check_sum(source: Source, file: BinaryIO, name: str, emit: Emit) -> None:
+def check_sum(source: Source, file: BinaryIO, name: str, emit: Emit) -> str:
+    """The sha256 of the archive, where there was a reason to find it out."""
     from_elsewhere = source.kind == "archive" and source.path is None
     if not (source.checksum or from_elsewhere):
-        return
+        return ""
     found = _sha256(file)
     if not source.checksum:
         text = f"no checksum was given; to take this archive and no other, add #sha256={found} to its address"
@@ -115,6 +127,7 @@ def _check_sum(source: Source, file: BinaryIO, name: str, emit: Emit) -> None:
             detail=f"its sha256 is {found}, and {source.checksum} was expected",
             hint="check the address; if the change is meant, give the new digest",
         )
+    return found
 
 
 def _sha256(file: BinaryIO) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from s2ictl.archives import CHUNK, Budget, Entry, read_tar
+from s2ictl.archives import CHUNK, Budget, Entry, Reader, read_tar
 from s2ictl.errors import FetchSourceFailed, InvalidConfiguration, LimitReached
 from s2ictl.events import Emit
 from s2ictl.models import Commit, Member, Source, Tree
@@ -62,7 +63,17 @@ def tree_of(snapshot: Snapshot, source: Source, *, location: str, surroundings: 
         members=lambda: _members(whole, parts[0]),
         size=sum(large[path].size if path in large else entry.size for path, (_, entry) in files.items()),
         cached=all(part.snapshot.cached for part in parts) and not any(one.moved for one in brought),
+        digest=lambda: _digest(whole),
+        epoch=max(commit.epoch, 0),
     )
+
+
+def _digest(whole: _Whole) -> str:
+    """What a tree of these commits, and of these large files of theirs, holds wherever it is fetched."""
+    parts = [f"{part.at}\0{part.snapshot.commit}\0{part.inside}" for part in whole.parts]
+    large = [f"{path}\0{file.content.name}" for path, file in sorted(whole.large.items())]
+    word = "\0\0".join(("s2ictl commit 1", *parts, "large", *large))
+    return hashlib.sha256(os.fsencode(word)).hexdigest()
 
 
 def _parts(snapshot: Snapshot, source: Source, surroundings: Surroundings) -> tuple[tuple[Part, ...], Excludes]:
@@ -101,8 +112,8 @@ def _read(whole: _Whole, files: Mapping[str, tuple[Part, Object]], path: str) ->
 def _members(whole: _Whole, part: Part) -> Iterator[Entry]:
     """What a checkout would hold; where a submodule stands, all of it follows its directory."""
     modules = {module.at: module for module in whole.parts[1:]}
-    for member, read in _archived(part):
-        path = part.placed(member.path)
+    for own, member, read in _archived(part):
+        path = part.placed(own)
         if whole.out(path, member.kind == "directory"):
             continue
         if path in whole.large:
@@ -118,9 +129,9 @@ def _large_member(member: Member, large: LargeFile) -> Iterator[Entry]:
         yield replace(member, size=large.size), file.read
 
 
-def _archived(part: Part) -> Iterator[Entry]:
-    """What git archives of one repository, line ends and all: its attributes count from the root, so everything is
-    asked for by its path from there."""
+def _archived(part: Part) -> Iterator[tuple[str, Member, Reader]]:
+    """What git archives of one repository, line ends and all, each with its path below what is taken of it: attributes
+    count from the root, so everything is asked for by its path from there."""
     prefix = f"{part.inside}/" if part.inside else ""
     command = ("archive", "--format=tar", part.snapshot.commit, *(("--", part.inside) if part.inside else ()))
     # What was counted before were git's objects: here directories are members too, and line ends may have grown.
@@ -130,7 +141,7 @@ def _archived(part: Part) -> Iterator[Entry]:
         for member, reader in read_tar(read, name="the source", limits=roomy):
             path = member.path.removeprefix(prefix)
             if member.path.startswith(prefix) and path:
-                yield replace(member, path=path), reader
+                yield path, member, reader
         while read(CHUNK):
             pass
 

@@ -7,15 +7,14 @@ by its words: each step is opened from the one above it and never through a link
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO
 
 from s2ictl.archives import Budget, Entry
 from s2ictl.errors import (
@@ -27,6 +26,7 @@ from s2ictl.errors import (
     S2IError,
 )
 from s2ictl.models import Member, Source, Tree
+from s2ictl.sources.digests import Facts, Listed, Record, digest_of, facts_of, record_for
 from s2ictl.sources.ignore import LARGEST as LARGEST_RULES
 from s2ictl.sources.ignore import NAME, Excludes, excludes
 from s2ictl.sources.notices import tell_about
@@ -34,6 +34,8 @@ from s2ictl.sources.options import LARGEST_READ, Surroundings
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a fifo in a file's place would wait for a writer
+_BLOCK = 1 << 20
+_SECOND = 1_000_000_000
 _SPECIAL = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
@@ -120,131 +122,192 @@ class _Descent:
 def directory_tree(source: Source, directory: Path, surroundings: Surroundings) -> Tree:
     """The directory as it is now: listed whole, so that what cannot be built is told before anything begins."""
     place = _Place(directory=directory, context_dir=source.context_dir)
-    budget = Budget("the source", surroundings.options.limits, hint=f"leave some out by {NAME}")
+    now = surroundings.clock()
     with place.opened() as descent:
-        listing = list(_within(_walk(descent, excludes(_ignore_file(descent))), budget))
-    tell_about(listing, surroundings.emit)
-    paths = tuple(member.path for member in listing if member.kind == "file")
+        root = os.fstat(descent.enter(""))
+        found = _walk(descent, excludes(_ignore_file(descent)))
+        budget = Budget("the source", surroundings.options.limits, hint=f"leave some out by {NAME}")
+        listing = list(_within(found, budget))
+    members = [member for member, _ in listing]
+    files = [member for member in members if member.kind == "file"]
+    tell_about(members, surroundings.emit)
+    record = record_for(surroundings.cache, directory / source.context_dir, root, now=now)
+    content = _Content(place, listing, record)
     return Tree(
         location=source.location,
         context_dir=source.context_dir,
         commit=None,
-        paths=paths,
-        links={member.path: member.target for member in listing if member.kind == "link"},
+        paths=tuple(file.path for file in files),
+        links={member.path: member.target for member in members if member.kind == "link"},
         read=lambda path: _read(place, path),
-        members=lambda: _members(place, listing),
-        size=sum(member.size for member in listing if member.kind == "file"),
+        members=content.members,
+        size=sum(file.size for file in files),
+        digest=content.digest,
+        epoch=max((0, *(file.mtime for file in files))),
     )
 
 
-def _within(members: Iterator[Member], budget: Budget) -> Iterator[Member]:
-    for member in members:
-        budget.spend(member.path, member.size)
-        yield member
+def _within(listing: Iterator[Listed], budget: Budget) -> Iterator[Listed]:
+    for listed in listing:
+        budget.spend(listed[0].path, listed[0].size)
+        yield listed
 
 
 # --------------------------------------------------------------------------------------------------------- listing
 
 
-def _walk(descent: _Descent, out: Excludes) -> Iterator[Member]:
+def _walk(descent: _Descent, out: Excludes) -> Iterator[Listed]:
     """All members in the order of git's own trees."""
-    levels = [_names(descent, "")]
+    levels = [_level(descent, "", out)]
     while levels:
-        path = next(levels[-1], None)
-        if path is None:
+        listed = next(levels[-1], None)
+        if listed is None:
             levels.pop()
             continue
-        facts = _facts(descent, path)
-        directory = stat.S_ISDIR(facts.st_mode)
-        if out(path, directory):
+        yield listed
+        if listed[0].kind == "directory":
+            levels.append(_level(descent, listed[0].path, out))
+
+
+def _level(descent: _Descent, directory: str, out: Excludes) -> Iterator[Listed]:
+    """What lies in one directory; what lies below that is asked for in between."""
+    within, us = f"{directory}/" if directory else "", os.geteuid()
+    for name, is_directory in _names(descent, directory):
+        path = within + name
+        if out(path, is_directory):
             continue
-        yield _member(descent, path, facts)
-        if directory:
-            levels.append(_names(descent, path))
+        try:
+            above = descent.enter(directory)
+            facts = os.stat(name, dir_fd=above, follow_symlinks=False)
+            if not stat.S_ISREG(facts.st_mode):
+                yield _other(path, facts, name, above), b""
+                continue
+            # The kernel asks the same of us when it is opened, but only after much else has been done.
+            if not (facts.st_uid == us and facts.st_mode & stat.S_IRUSR):
+                _check_readable(name, above)
+        except OSError as error:
+            raise _failure(path, error) from error
+        yield _file(path, facts), facts_of(facts)
 
 
-def _names(descent: _Descent, directory: str) -> Iterator[str]:
+def _names(descent: _Descent, directory: str) -> list[tuple[str, bool]]:
     with _told(directory), os.scandir(descent.enter(directory)) as entries:
-        names = sorted(
-            (os.fsencode(entry.name) + (b"/" if entry.is_dir(follow_symlinks=False) else b""), entry.name)
-            for entry in entries
-        )
-    return (f"{directory}/{name}" if directory else name for _, name in names)
+        found = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    return sorted(found, key=lambda entry: os.fsencode(entry[0]) + b"/" * entry[1])
 
 
-def _facts(descent: _Descent, path: str) -> os.stat_result:
-    directory, _, name = path.rpartition("/")
-    with _told(path):
-        return os.stat(name, dir_fd=descent.enter(directory), follow_symlinks=False)
+def _file(path: str, facts: os.stat_result) -> Member:
+    mode, mtime = stat.S_IMODE(facts.st_mode), facts.st_mtime_ns // _SECOND
+    return Member(path=path, kind="file", mode=mode, size=facts.st_size, mtime=mtime)
 
 
-def _member(descent: _Descent, path: str, facts: os.stat_result) -> Member:
-    member = Member(path=path, kind="file", mode=stat.S_IMODE(facts.st_mode), mtime=int(facts.st_mtime))
+def _other(path: str, facts: os.stat_result, name: str, above: int) -> Member:
+    mode, mtime = stat.S_IMODE(facts.st_mode), facts.st_mtime_ns // _SECOND
     match stat.S_IFMT(facts.st_mode):
-        case stat.S_IFREG:
-            _check_readable(descent, path)
-            return replace(member, size=facts.st_size)
         case stat.S_IFDIR:
-            return replace(member, kind="directory")
+            return Member(path=path, kind="directory", mode=mode, mtime=mtime)
         case stat.S_IFLNK:
-            directory, _, name = path.rpartition("/")
-            with _told(path):
-                return replace(member, kind="link", target=os.readlink(name, dir_fd=descent.enter(directory)))
+            return Member(path=path, kind="link", mode=mode, mtime=mtime, target=os.readlink(name, dir_fd=above))
         case kind:
             raise Refused(f"{path} is a {_SPECIAL.get(kind, 'special file')}", hint=f"leave it out by {NAME}")
 
 
-def _check_readable(descent: _Descent, path: str) -> None:
-    directory, _, name = path.rpartition("/")
-    with _told(path):
-        if not os.access(name, os.R_OK, dir_fd=descent.enter(directory), effective_ids=True):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+def _check_readable(name: str, above: int) -> None:
+    if not os.access(name, os.R_OK, dir_fd=above, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 # --------------------------------------------------------------------------------------------------------- content
 
 
-def _members(place: _Place, listing: list[Member]) -> Iterator[Entry]:
-    """What was listed, each as it is now; what is new since then is not part of it."""
-    with place.opened() as descent:
-        for member in listing:
-            if member.kind != "file":
-                yield member, _nothing
-                continue
-            with _opened(descent, member.path) as file:
-                facts = os.fstat(file.fileno())
-                yield (
-                    replace(member, size=facts.st_size, mode=stat.S_IMODE(facts.st_mode)),
-                    partial(_some, file, member.path),
-                )
+class _Content:
+    """The bytes of what was listed, and whether it was still that when it was read."""
+
+    def __init__(self, place: _Place, listing: list[Listed], record: Record) -> None:
+        self._place = place
+        self._listing = listing
+        self._record = record
+        self._moved = False
+
+    def members(self) -> Iterator[Entry]:
+        """What was listed, each as it is now; what is new since then is not part of it."""
+        with self._place.opened() as descent:
+            for member, known in self._listing:
+                if member.kind != "file":
+                    yield member, _nothing
+                    continue
+                with _Opened(descent, member.path) as file:
+                    still = facts_of(file.facts) == known
+                    yield member if still else _file(member.path, file.facts), file.read
+                    self._moved = self._moved or facts_of(os.fstat(file.descriptor)) != known
+
+    def digest(self) -> str:
+        """What lies there, "" where it has moved under our eyes."""
+        if self._moved:
+            return ""
+        with self._place.opened() as descent:
+            return digest_of(self._listing, self._record, lambda member, facts: _sha256(descent, member, facts))
 
 
-def _some(file: BinaryIO, path: str, size: int) -> bytes:
-    with _told(path):
-        return file.read(size)
+def _sha256(descent: _Descent, member: Member, known: Facts) -> bytes:
+    """The sha256 of a file; b"" where it is not the one that is known any more."""
+    with _Opened(descent, member.path) as file:
+        seen = hashlib.sha256()
+        while data := file.read(_BLOCK):
+            seen.update(data)
+        still = facts_of(file.facts) == known == facts_of(os.fstat(file.descriptor))
+    return seen.digest() if still else b""
 
 
 def _nothing(_: int) -> bytes:
     return b""
 
 
-@contextmanager
-def _opened(descent: _Descent, path: str) -> Iterator[BinaryIO]:
-    directory, _, name = path.rpartition("/")
-    with _told(path):
-        fd = os.open(name, _FILE, dir_fd=descent.enter(directory))
-    with os.fdopen(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise _changed(path)
-        yield file
+class _Opened:
+    """A file of the tree, open while the context lasts; by hand, since there are tens of thousands of them."""
+
+    __slots__ = ("_descent", "_path", "descriptor", "facts")
+
+    def __init__(self, descent: _Descent, path: str) -> None:
+        self._descent = descent
+        self._path = path
+
+    def __enter__(self) -> _Opened:
+        directory, _, name = self._path.rpartition("/")
+        try:
+            self.descriptor = os.open(name, _FILE, dir_fd=self._descent.enter(directory))
+        except OSError as error:
+            raise _failure(self._path, error) from error
+        self.facts = os.fstat(self.descriptor)
+        if not stat.S_ISREG(self.facts.st_mode):
+            os.close(self.descriptor)
+            raise _changed(self._path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+    def read(self, size: int) -> bytes:
+        try:
+            return os.read(self.descriptor, size)
+        except OSError as error:
+            raise _failure(self._path, error) from error
 
 
 def _read(place: _Place, path: str) -> bytes:
-    with place.opened() as descent, _opened(descent, path) as file:
-        content = file.read(LARGEST_READ + 1)
+    with place.opened() as descent, _Opened(descent, path) as file:
+        content = _whole(file, LARGEST_READ + 1)
     if len(content) > LARGEST_READ:
         raise LimitReached(f"{path} is larger than {LARGEST_READ} bytes")
     return content
+
+
+def _whole(file: _Opened, most: int) -> bytes:
+    parts = []
+    while most and (data := file.read(min(most, _BLOCK))):
+        parts.append(data)
+        most -= len(data)
+    return b"".join(parts)
 
 
 def _ignore_file(descent: _Descent) -> bytes:
@@ -255,25 +318,29 @@ def _ignore_file(descent: _Descent) -> bytes:
             return b""
     if not stat.S_ISREG(facts.st_mode):
         raise InvalidConfiguration(f"{NAME} is not a file", hint="its rules have to stand in the file itself")
-    with _opened(descent, NAME) as file:
-        return file.read(LARGEST_RULES + 1)
+    with _Opened(descent, NAME) as file:
+        return _whole(file, LARGEST_RULES + 1)
 
 
 @contextmanager
 def _told(path: str) -> Iterator[None]:
-    """What the kernel says of a path, in the user's words."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.EMFILE, errno.ENFILE):
-            raise LimitReached(f"{path} lies too deep: too many open files", hint="ulimit -n allows more") from error
-        if error.errno in (errno.EACCES, errno.EPERM):
-            raise FetchSourceFailed(
-                f"{path} may not be read",
-                detail=error.strerror or "",
-                hint=f"change its mode, or leave it out by {NAME}",
-            ) from error
-        raise _changed(path) from error
+        raise _failure(path, error) from error
+
+
+def _failure(path: str, error: OSError) -> S2IError:
+    """What the kernel says of a path, in the user's words."""
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return LimitReached(f"{path} lies too deep: too many open files", hint="ulimit -n allows more")
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return FetchSourceFailed(
+            f"{path} may not be read",
+            detail=error.strerror or "",
+            hint=f"change its mode, or leave it out by {NAME}",
+        )
+    return _changed(path)
 
 
 def _changed(path: str) -> FetchSourceFailed:

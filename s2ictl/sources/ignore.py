@@ -23,12 +23,15 @@ Excludes = Callable[[str, bool], bool]
 
 def belongs_to_git(path: str) -> bool:
     """Whether any part of the path is git's own, in whatever case: that is never source."""
-    return any(part.lower() == ".git" for part in path.split("/"))
+    lower = path.lower()
+    return ".git" in lower and ".git" in lower.split("/")
 
 
 def excludes(content: bytes) -> Excludes:
     """The rules of an ignore file; without a file (b"") only git's own directory is left out."""
     rules = tuple(_rules(content))[::-1]
+    if not rules:
+        return lambda path, _: belongs_to_git(path)
     known: dict[str, bool] = {}
 
     def meant(path: str, directory: bool) -> bool:

@@ -71,6 +71,23 @@ def parse_source(
     )
 
 
+def parse_file(text: str, *, allow_http: bool, cwd: Path, certain: bool = False) -> Source | None:
+    """Read what stands for one file, whatever is in it: a path, an address with `#sha256=` behind it, or `-`.
+
+    None for a directory and for a repository; with `certain` no address is that of a repository.
+    """
+    refuse_control_characters("the artifact", text)
+    address, fragment, _ = _split(text, cwd)
+    checksum = _checksum(fragment)
+    source = replace(_parse_address(address, allow_http=allow_http, cwd=cwd), checksum=checksum)
+    if source.kind == "stdin":
+        return source
+    name = source.location.rpartition("/")[2]
+    there = source.path is not None and _is(source.path, Path.is_file)
+    meant = certain or checksum or there or _ARTIFACT.search(name) or _ARCHIVE.search(name)
+    return replace(source, kind="archive") if meant and _can_be_file(source) else None
+
+
 def _refuse_contradictions(source: Source, *, ref: str, copy: bool) -> None:
     if source.kind in ("archive", "stdin") and (ref or copy):
         what = f"it has no {ref[:80]!r}" if ref else "--copy has nothing to do"

@@ -57,3 +57,4 @@ class Surroundings:
     find_login: Callable[[str], Login | None]
     wait: Callable[[float], None] = time.sleep
     resolve: Resolve = resolved
+    clock: Callable[[], int] = time.time_ns

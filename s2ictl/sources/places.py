@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -28,6 +29,7 @@ from s2ictl.sources.program import Git, variables
 from s2ictl.sources.words import explain_local
 
 _ATTRIBUTES = "* -export-ignore -export-subst\n"  # a tree streamed from here is what a clone would be
+_MIRROR = re.compile(r"[0-9a-f]{32}\.[1-9][0-9]*")
 _MOST_PACKS = 50
 _DAY = 24 * 3600.0
 _REPLACED_FOR, _UNUSED_FOR = _DAY, 30 * _DAY
@@ -162,7 +164,7 @@ def sweep(held: Mirror, *, now: float) -> None:
         if place.stem == ours or place.name.startswith("."):
             shutil.rmtree(place, ignore_errors=True)
         else:
-            _remove_unlocked(place, parent / f"{place.stem}.lock")
+            remove_unlocked(place)
 
 
 def _out_of_use(parent: Path, now: float) -> Iterator[Path]:
@@ -178,7 +180,13 @@ def _out_of_use(parent: Path, now: float) -> Iterator[Path]:
                 yield place
 
 
-def _remove_unlocked(place: Path, lock: Path) -> None:
-    with lock.open("wb") as file:
+def is_mirror(place: Path) -> bool:
+    return _MIRROR.fullmatch(place.name) is not None
+
+
+def remove_unlocked(place: Path) -> bool:
+    """Remove a mirror, unless somebody holds it; whether it is gone."""
+    with (place.parent / f"{place.stem}.lock").open("wb") as file:
         if _taken(file.fileno()):
             shutil.rmtree(place, ignore_errors=True)
+    return not place.exists()

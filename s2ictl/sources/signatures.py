@@ -10,7 +10,6 @@ from pathlib import Path
 
 from s2ictl.errors import Refused
 from s2ictl.models import Tree
-from s2ictl.sources.options import FetchOptions
 from s2ictl.sources.program import Git
 from s2ictl.sources.words import last_words
 
@@ -30,11 +29,10 @@ def verify(git: Git, commit: str, signers: Path) -> None:
     asking.answer("verify-commit", commit)
 
 
-def refuse_unsigned(tree: Tree, options: FetchOptions) -> Tree:
+def refuse_unsigned(tree: Tree) -> None:
     """What is no commit cannot have been signed."""
-    if options.allowed_signers and tree.commit is None:
+    if tree.commit is None:
         raise Refused(f"{tree.location} is no commit, so nobody has signed it", hint=_HINT)
-    return tree
 
 
 def _unsigned(commit: str, signers: Path, said: str) -> Refused:

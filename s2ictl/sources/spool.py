@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import BinaryIO
 
 from s2ictl.archives import CHUNK
@@ -100,6 +101,11 @@ def _copy(stdin: BinaryIO, file: BinaryIO, surroundings: Surroundings) -> None:
         if time.monotonic() > end:
             raise LimitReached(f"standard input takes longer than {options.timeout:g} s")
     file.flush()
+
+
+def path_of(file: BinaryIO) -> Path:
+    """Where this process, and no other, can open a file that has no name, as long as it is open here."""
+    return Path(f"/proc/self/fd/{file.fileno()}")
 
 
 @contextmanager

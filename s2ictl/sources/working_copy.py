@@ -32,15 +32,6 @@ class _Layout:
     object_format: str
 
 
-def repository_of(directory: Path) -> Path | None:
-    """The git directory of a working copy or of a bare repository; None for any other directory."""
-    inside = directory / ".git"
-    if inside.exists() and not inside.is_symlink():
-        return inside
-    is_bare = (directory / "HEAD").is_file() and (directory / "objects").is_dir() and (directory / "refs").is_dir()
-    return directory if is_bare else None
-
-
 def committed(source: Source, directory: Path, repository: Path, surroundings: Surroundings) -> tuple[Snapshot, str]:
     """The commit that a ref of this repository names, and the address that the repository was cloned from."""
     theirs = _theirs(repository, source.location, surroundings)

@@ -160,7 +160,7 @@ def test_a_name_without_a_registry_is_completed_by_the_secret(desk: Desk) -> Non
 def test_a_secret_that_does_not_know_the_registry_stops_it_before_the_build(desk: Desk) -> None:
     desk.has_secret("registry.example.com")
     ran = desk.deploy(f"{desk.private}:1", "--registry-secret", "hub")
-    first = f"error: the secret {desk.namespace}/hub has no login for {desk.registry.closed} (Unauthorized)"
+    first = f"error: the secret {desk.namespace}/hub has no login for {desk.private} (Unauthorized)"
     assert (ran.status, ran.stdout, first in ran.stderr, "fetch" in ran.stderr) == (4, "", True, False), ran.stderr
 
 

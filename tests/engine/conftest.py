@@ -52,6 +52,7 @@ def world(docker: Docker, api: Any) -> Iterator[Real]:
     with ExitStack() as stack:
         stack.callback(tiny.remove_named, api, "contract/", "/engine/")
         yield Real(engine=docker, api=api, stack=stack)
+        docker.finish()
     assert api.containers(all=True, filters={"name": "s2ictl-contract-"}) == []
 
 
@@ -60,4 +61,5 @@ def kitchen(docker: Docker, api: Any, tmp_path: Path) -> Iterator[Kitchen]:
     with ExitStack() as stack:
         stack.callback(tiny.remove_named, api, "whole-story/app", "/whole-story/")
         yield Kitchen(engine=docker, api=api, directory=tmp_path, stack=stack)
+        docker.finish()
     assert api.containers(all=True, filters={"name": f"s2ictl-{OWNER}-"}) == []

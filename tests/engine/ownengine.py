@@ -55,6 +55,9 @@ class OwnEngine:
 
     def suspend(self) -> None:
         os.kill(self.pid, signal.SIGSTOP)
+        status = Path(f"/proc/{self.pid}/status")
+        # Its threads go on for a moment, in which it may still answer.
+        assert eventually(lambda: "\nState:\tT" in status.read_text(), patience=10)
 
     def resume(self) -> None:
         os.kill(self.pid, signal.SIGCONT)

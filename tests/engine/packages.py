@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote
 
+from tests.engine import apps
 from tests.fakes.loopback import served
 
 USER, CANARY = "somebody", "canary-5d1c0e"
@@ -27,6 +28,7 @@ class Index:
     open: str
     closed: str
     fetched: list[str]
+    bundle: Path | None = None
 
 
 def download(names: Sequence[str], python: str, into: Path) -> None:
@@ -43,16 +45,21 @@ def download(names: Sequence[str], python: str, into: Path) -> None:
 
 
 @contextmanager
-def serving(wheels: Path, host: str) -> Iterator[Index]:
-    """Serve a directory of wheels at an address of this machine that containers reach."""
+def serving(wheels: Path, host: str, *, authority: Path | None = None) -> Iterator[Index]:
+    """Serve a directory of wheels at an address of this machine that containers reach.
+
+    With a directory for an authority of its own it does so over TLS, as an index of a company.
+    """
     server = _Server((host, 0), _Handler)
     server.wheels, server.fetched = wheels, []
-    place = f"{host}:{server.server_port}"
+    bundle = apps.over_tls(server, host, authority) if authority else None
+    scheme, place = "https" if bundle else "http", f"{host}:{server.server_port}"
     with served(server):
         yield Index(
-            open=f"http://{place}/open/simple",
-            closed=f"http://{USER}:{CANARY}@{place}/closed/simple",
+            open=f"{scheme}://{place}/open/simple",
+            closed=f"{scheme}://{USER}:{CANARY}@{place}/closed/simple",
             fetched=server.fetched,
+            bundle=bundle,
         )
 
 
@@ -90,6 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("WWW-Authenticate", "Basic")
         self.send_header("Content-Type", "text/html" if body.startswith(b"<") else "application/octet-stream")
         self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "max-age=600")  # what nobody says of a file pip does not keep
         self.end_headers()
         if self.command == "GET":
             self.wfile.write(body)

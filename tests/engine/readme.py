@@ -43,6 +43,9 @@ class Reader:
 def reader(directory: Path, engine: testbed.Engine, registry: testbed.Registry, **environ: str) -> Reader:
     need("gcc", "libc6-dev")
     shutil.copytree(ROOT / "builders/python/sample", directory / "hello")
+    # Of a source that no earlier reader has had: what is built already would not be built again.
+    with (directory / "hello" / "app.py").open("a") as program:
+        program.write(f"# {os.urandom(8).hex()}\n")
     (directory / "home").mkdir()
     (directory / "server.c").write_text(PROGRAM)
     subprocess.run(["gcc", "-static", "-O2", "-s", "-o", "server", "server.c"], cwd=directory, check=True)

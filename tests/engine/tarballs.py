@@ -7,13 +7,16 @@ import hashlib
 import io
 import json
 import tarfile
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
+
+from tests.engine import apps
+from tests.fakes.loopback import served
 
 USER, CANARY = "somebody", "canary-9b3f11"
 _LOGIN = "Basic " + base64.b64encode(f"{USER}:{CANARY}".encode()).decode()
@@ -25,26 +28,27 @@ class Registry:
 
     address: str
     fetched: list[str]
+    bundle: Path | None = None
 
 
 @contextmanager
-def serving(tarballs: Mapping[str, bytes], host: str) -> Iterator[Registry]:
-    """Serve NAME-VERSION.tgz at an address of this machine that containers reach."""
+def serving(tarballs: Mapping[str, bytes], host: str, *, authority: Path | None = None) -> Iterator[Registry]:
+    """Serve NAME-VERSION.tgz at an address of this machine that containers reach.
+
+    With a directory for an authority of its own it does so over TLS, as a registry of a company.
+    """
     server = _Server((host, 0), _Handler)
-    server.place = f"{host}:{server.server_port}/npm"
+    place = f"{host}:{server.server_port}/npm"
+    bundle = apps.over_tls(server, host, authority) if authority else None
+    scheme = "https" if bundle else "http"
+    server.url = f"{scheme}://{place}"
     server.tarballs, server.fetched = dict(tarballs), []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield Registry(address=f"http://{USER}:{CANARY}@{server.place}", fetched=server.fetched)
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with served(server):
+        yield Registry(address=f"{scheme}://{USER}:{CANARY}@{place}", fetched=server.fetched, bundle=bundle)
 
 
 class _Server(ThreadingHTTPServer):
-    place: str
+    url: str
     tarballs: dict[str, bytes]
     fetched: list[str]
 
@@ -76,7 +80,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _dist(self, name: str, file: str, content: bytes) -> dict[str, str]:
         digest = base64.b64encode(hashlib.sha512(content).digest()).decode()
-        return {"tarball": f"http://{self.server.place}/{name}/-/{file}", "integrity": f"sha512-{digest}"}
+        return {"tarball": f"{self.server.url}/{name}/-/{file}", "integrity": f"sha512-{digest}"}
 
     def _answer(self, status: int, body: bytes) -> None:
         self.send_response(status)

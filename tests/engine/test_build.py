@@ -41,7 +41,9 @@ class Desk:
     def running(self) -> Iterator[subprocess.Popen[bytes]]:
         """A build in a process of its own, whose assemble runs and does not end."""
         self.brings("assemble", "echo running; sleep 300")
-        command = [sys.executable, "-m", "s2ictl", "build", ".", BUILDER, "build-story/stopped:1"]
+        # Whoever runs the tests behind a shell's & has them ignore Ctrl-C.
+        heard = ["env", "--default-signal=INT"]
+        command = [*heard, sys.executable, "-m", "s2ictl", "build", ".", BUILDER, "build-story/stopped:1"]
         environ = {**self.shell.environ, "PYTHONPATH": str(ROOT)}
         said = self.shell.home / "said"
         with said.open("wb") as file:
@@ -118,7 +120,7 @@ def test_a_push_is_answered_with_the_digest_and_written_where_asked(
     desk: Desk, registry_facts: testbed.Registry
 ) -> None:
     name = f"{registry_facts.open}/build-story/pushed:1"
-    done = desk.type("build", ".", BUILDER, name, "--push", "--result-file", "result.json")
+    done = desk.type("build", ".", BUILDER, name, "--push", "--force", "--result-file", "result.json")
     result = json.loads((desk.shell.cwd / "result.json").read_text())
     assert done.stdout == f"{name}@{result['digest']}\n"
     assert [step["name"] for step in result["steps"]] == ["fetch", "choose builder", "assemble", "deliver"]

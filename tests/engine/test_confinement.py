@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from s2ictl import oci
+from s2ictl.engines import endpoints
+from s2ictl.engines.client import CONNECT, Answer, Api
+from s2ictl.engines.connection import connected
 from s2ictl.engines.docker import Docker
 from s2ictl.engines.images import STALL
+from s2ictl.engines.wire import Request
 from s2ictl.errors import (
     AssembleFailed,
     InvalidUsage,
@@ -24,6 +30,7 @@ from s2ictl.errors import (
 from s2ictl.events import Event, Line
 from s2ictl.leases import this_host
 from s2ictl.models import Confinement, Volume
+from tests import testbed
 from tests.engine import tiny
 from tests.engine.world import Real, built
 from tests.fakes.engine import Script
@@ -128,6 +135,35 @@ def shelf(world: Real) -> Iterator[FakeRegistry]:
         yield registry
 
 
+class Hasty(Api):
+    """Whose patience with a registry lasts no longer than a moment."""
+
+    @contextmanager
+    def exchange(self, request: Request, *, silence: float | None) -> Iterator[Answer]:
+        with super().exchange(request, silence=0.2 if silence == STALL else silence) as answer:
+            yield answer
+
+
+@pytest.fixture
+def waits() -> list[float]:
+    """How long the clients below would have slept."""
+    return []
+
+
+@pytest.fixture
+def engine(engine_facts: testbed.Engine, waits: list[float]) -> Iterator[Docker]:
+    with connected({"DOCKER_HOST": engine_facts.docker_host}) as api:
+        yield Docker(api, host=this_host(), sleep=waits.append)
+
+
+@pytest.fixture
+def hasty(engine_facts: testbed.Engine, waits: list[float]) -> Iterator[Docker]:
+    located = endpoints.located({"DOCKER_HOST": engine_facts.docker_host})
+    with closing(Hasty(partial(endpoints.dial, located, seconds=CONNECT))) as api:
+        api.greet()
+        yield Docker(api, host=this_host(), sleep=waits.append)
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -139,37 +175,21 @@ def shelf(world: Real) -> Iterator[FakeRegistry]:
     ids=str,
 )
 def test_a_pull_is_tried_again_while_what_it_meets_is_likely_to_pass(
-    world: Real, shelf: FakeRegistry, fault: dict[str, Any]
+    engine: Docker, waits: list[float], shelf: FakeRegistry, fault: dict[str, Any]
 ) -> None:
     for method in ("GET", "HEAD"):
         shelf.faults.append(Fault(method=method, path="/v2/engine/pulled/manifests/.*", **fault))
-    waits: list[float] = []
-    engine = Docker(world.api, host=this_host(), sleep=waits.append)
     facts = engine.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
     assert facts is not None
     assert 1 <= len(waits) <= 4
 
 
-class Hasty:
-    """A connection whose patience with a registry lasts no longer than a moment."""
-
-    def __init__(self, api: Any) -> None:
-        self._api = api
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._api, name)
-
-    def request(self, *words: str, timeout: tuple[float, float], **more: Any) -> Any:
-        silence = 0.2 if timeout[1] == STALL else timeout[1]
-        return self._api.request(*words, timeout=(timeout[0], silence), **more)
-
-
-def test_a_registry_that_falls_silent_is_asked_again_and_then_given_up(world: Real, shelf: FakeRegistry) -> None:
+def test_a_registry_that_falls_silent_is_asked_again_and_then_given_up(
+    hasty: Docker, waits: list[float], shelf: FakeRegistry
+) -> None:
     shelf.faults.append(Fault(method="HEAD", path="/v2/engine/pulled/manifests/.*", action="stall", times=99))
-    waits: list[float] = []
-    engine = Docker(Hasty(world.api), host=this_host(), sleep=waits.append)
     with pytest.raises(Unreachable, match="could not pull"):
-        engine.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
+        hasty.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
     assert len(waits) == 4
 
 
@@ -181,12 +201,10 @@ def test_a_layer_that_is_cut_short_is_fetched_anew(world: Real, shelf: FakeRegis
 
 @pytest.mark.parametrize(("status", "outcome"), [(401, PullUnauthorized), (403, PullUnauthorized), (500, S2IError)])
 def test_a_pull_that_will_never_succeed_is_given_up(
-    world: Real, shelf: FakeRegistry, status: int, outcome: type[S2IError]
+    engine: Docker, waits: list[float], shelf: FakeRegistry, status: int, outcome: type[S2IError]
 ) -> None:
     for method in ("GET", "HEAD"):
         shelf.faults.append(Fault(method=method, path="/v2/engine/pulled/manifests/.*", status=status, times=99))
-    waits: list[float] = []
-    engine = Docker(world.api, host=this_host(), sleep=waits.append)
     with pytest.raises(outcome):
         engine.facts(f"{shelf.host}/engine/pulled:1", pull="always", login=None, emit=lambda _: None)
     assert len(waits) == (4 if status == 500 else 0)

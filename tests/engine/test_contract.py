@@ -32,6 +32,7 @@ def test_a_result_says_where_it_came_from_and_inherits_the_rest(kitchen: Kitchen
     made = kitchen.build_from(place, builder, source=source, labels=(("mine", "1"),), application_name="shop")
     labels = dict(made.facts.labels)
     assert labels.pop("io.openshift.s2i.build.commit.date")
+    assert labels.pop("io.s2ictl.recipe").startswith("sha256:")
     assert labels == {
         "io.openshift.s2i.scripts-url": f"image://{SCRIPTS}",
         "io.k8s.description": "A builder",

@@ -181,7 +181,7 @@ def desk(kitchen: Kitchen, engine_facts: testbed.Engine) -> Shell:
     "words",
     [
         ("build", ".", "b:1", "UPPER:1"),
-        ("build", ".", "b:1", "--incremental", "--runtime-image", "r:1"),
+        ("build", ".", "b:1", "--incremental", "--runtime-image", "r:1", "--no-cache"),
         ("build", ".", "b:1", "--allowed-uids", "all"),
         ("build", ".", "b:1", "--runtime-image", "r:1", "--runtime-artifact", "../etc"),
         ("build", ".", "b:1", "-E", "gone"),
@@ -267,6 +267,7 @@ def test_a_rebuild_asks_for_all_that_was_asked_for(kitchen: Kitchen, desk: Shell
     assert told == ["1234", "hello.txt", "second"]
     changed = {name for name in before.labels if before.labels[name] != after.labels.get(name)}
     assert changed <= {f"io.openshift.s2i.build.commit.{each}" for each in ("id", "date")} | {
-        "org.opencontainers.image.revision"
+        "org.opencontainers.image.revision",
+        "io.s2ictl.recipe",
     }
     assert (after.env, after.command, after.user) == (before.env, before.command, before.user)

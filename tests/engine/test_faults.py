@@ -83,7 +83,7 @@ def test_a_reader_who_has_seen_enough_ends_the_build_and_nothing_is_left(desk: D
 
 
 def test_builds_of_one_name_at_once_all_end_well_and_leave_one_image(desk: Desk, soak: bool) -> None:
-    builds = [desk.start("--rm") for _ in range(20 if soak else 6)]
+    builds = [desk.start("--rm", "--force") for _ in range(20 if soak else 6)]
     said = [build.communicate(timeout=120) for build in builds]
     assert [(build.returncode, out) for build, (out, _) in zip(builds, said, strict=True)] == [
         (0, f"{APP}\n") for _ in builds

@@ -2,40 +2,27 @@
 
 from __future__ import annotations
 
+import base64
 import io
-import os
-import tarfile
+import json
+import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
 
-from s2ictl import bases, demo, transport
-from s2ictl.build import Workshop, build
-from s2ictl.builders import Folder, load, shelf
-from s2ictl.cli.workshop import package_sources
-from s2ictl.engines.docker import Docker, open_docker
 from s2ictl.errors import AssembleFailed
-from s2ictl.events import Event
-from s2ictl.leases import this_host
-from s2ictl.models import BuildRequest, Confinement, Member, Reference, Secret, Source, Tree
-from s2ictl.transport import HASTY, Transport
+from s2ictl.models import BuildSecret, Confinement, Reference, Secret
 from tests import testbed
+from tests.engine import apps
+from tests.engine.apps import Works
 from tests.fakes.loopback import served
 
-REQUEST = BuildRequest(
-    source=Source(kind="directory", location="/nowhere", copy=True),
-    builder="go",
-    names=(),
-    ca_bundle=transport.ca_bundle(os.environ, flag=None, cwd=Path.cwd()),
-    build_env=package_sources(os.environ),
-)
 CANARY = "canary-77ab3f"
+OFFLINE = Confinement(network="none")
 
 # Says who it is and what it finds: beside itself, in the image, and what it may write.
 WHO = """
@@ -97,134 +84,27 @@ VENDORED = {
 RUN = "#!/bin/sh\nexec /usr/libexec/s2i/run\n"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Works:
-    """The builder at work: images of some files, and containers of them."""
-
-    client: Any
-    engine: Docker
-    workshop: Workshop
-    folder: Folder
-
-    def image(self, name: str, files: Mapping[str, str], **changes: Any) -> str:
-        """Build these files once; answer the image's name."""
-        image = f"s2ictl-test/go-{name}:1"
-        if not self.client.images.list(name=image):
-            self.build(image, files, **changes)
-        return image
-
-    def build(self, image: str, files: Mapping[str, str], **changes: Any) -> None:
-        request = replace(REQUEST, names=(Reference.parse(image),), **changes)
-        build(request, replace(self.workshop, fetch=lambda *_: nullcontext(tree_of(files))), emit=ignore)
-
-    @contextmanager
-    def running(self, image: str, **options: Any) -> Iterator[Running]:
-        """A container as any platform starts it."""
-        ports = {"8080/tcp": ("127.0.0.1", None)}
-        container = self.client.containers.run(image, detach=True, ports=ports, **options)
-        try:
-            container.reload()
-            yield Running(url=f"http://127.0.0.1:{container.ports['8080/tcp'][0]['HostPort']}/", container=container)
-        finally:
-            container.remove(force=True)
-
-    def application(self, image: str) -> dict[str, tuple[bytes, int, int, int]]:
-        """What an image has of the application: the content, mode, owner and date of each file."""
-        container = self.client.containers.create(image)
-        try:
-            data = b"".join(container.get_archive("/opt/app-root/app")[0])
-        finally:
-            container.remove()
-        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
-            return {
-                each.name: (
-                    file.read() if (file := tar.extractfile(each)) else b"",
-                    each.mode,
-                    each.uid,
-                    int(each.mtime),
-                )
-                for each in tar
-                if each.isfile()
-            }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    url: str
-    container: Any
-
-    def answer(self) -> str:
-        expected = demo.Expectation(path="/", status=200, contains="", within=20)
-        with Transport({}, emit=ignore, patience=HASTY) as http:
-            return demo.ask(self.url, expected, get=lambda url: http.once("GET", url)).body.decode()
-
-    def stop(self) -> int:
-        """End it as `docker stop` does; its status, which is 137 where it had to be killed."""
-        self.container.stop(timeout=10)
-        return int(self.container.wait()["StatusCode"])
-
-
-def ignore(_event: Event) -> None:
-    """Nobody looks on."""
-
-
-def tree_of(files: Mapping[str, str]) -> Tree:
-    contents = {name: text.encode() for name, text in sorted(files.items())}
-    directories = {str(parent) for name in files for parent in PurePosixPath(name).parents} - {"."}
-
-    def members() -> Iterator[tuple[Member, Callable[[int], bytes]]]:
-        for name in sorted(directories):
-            yield Member(path=name, kind="directory", mode=0o755), io.BytesIO().read
-        for name, content in contents.items():
-            yield Member(path=name, kind="file", mode=0o644, size=len(content)), io.BytesIO(content).read
-
-    return Tree(
-        location="/nowhere",
-        context_dir="",
-        commit=None,
-        paths=tuple(contents),
-        read=contents.__getitem__,
-        members=members,
-    )
-
-
 # ------------------------------------------------------------------------------------------------- made once for all
 
 
 @pytest.fixture(scope="module")
 def works(engine_facts: testbed.Engine) -> Iterator[Works]:
-    """The builder as it is in its folder; its image is kept, since most of its making is compiling."""
-    import docker
-
-    environ = {**os.environ, "DOCKER_HOST": engine_facts.docker_host}
-    folder = load(shelf(Path(__file__).parents[2] / "s2ictl") / "go")
-    with ExitStack() as stack:
-        client = docker.DockerClient(base_url=engine_facts.docker_host, version="auto")
-        stack.callback(client.close)
-        stack.callback(_remove_images, client)
-        engine = stack.enter_context(open_docker(environ, host=this_host(), emit=ignore))
-        workshop = Workshop(
-            engine=engine,
-            fetch=lambda *_: nullcontext(tree_of({})),
-            find_login=lambda _: None,
-            folders=(folder,),
-            root_filesystem=lambda suite, emit: bases.root_filesystem(suite, environ, emit),
-            download=lambda *_: None,
-        )
-        yield Works(client=client, engine=engine, workshop=workshop, folder=folder)
+    with apps.works("go", engine_facts.docker_host) as made:
+        yield made
 
 
-def _remove_images(client: Any) -> None:
-    for image in client.images.list(filters={"reference": "s2ictl-test/go-*"}):
-        client.images.remove(image.id, force=True)
+@pytest.fixture(scope="module")
+def shop(works: Works) -> str:
+    return works.image("shop", SHOP)
 
 
 class _Proxy(BaseHTTPRequestHandler):
-    """A module proxy that knows one module, at an address that nobody else may know; Go logs in by TLS alone."""
+    """A company's module proxy, which knows one module and asks for a login."""
 
     def do_GET(self) -> None:
-        content = _MODULE.get(self.path.removeprefix(f"/{CANARY}/mirror.invalid/greet/@v/"))
-        self.send_response(200 if content else 404)
+        content = _MODULE.get(self.path.removeprefix("/go/mirror.invalid/greet/@v/"))
+        allowed = self.headers.get("Authorization") == _LOGIN
+        self.send_response(401 if not allowed else 200 if content else 404)
         self.end_headers()
         self.wfile.write(content or b"")
 
@@ -240,85 +120,85 @@ def _zipped() -> bytes:
     return buffer.getvalue()
 
 
+_LOGIN = "Basic " + base64.b64encode(f"ci:{CANARY}".encode()).decode()
 _MODULE = {"v1.0.0.info": b'{"Version":"v1.0.0"}', "v1.0.0.mod": GREET["go.mod"].encode(), "v1.0.0.zip": _zipped()}
 
 
 @pytest.fixture(scope="module")
-def proxy(works: Works) -> Iterator[tuple[tuple[str, Secret], ...]]:
-    """The variables that lead to a module proxy on this machine."""
-    (network,) = works.client.api.inspect_network("bridge")["IPAM"]["Config"]
-    server = ThreadingHTTPServer((network["Gateway"], 0), _Proxy)
+def company(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Any]]:
+    """What leads to a module proxy that a private authority has signed, as changes of a request."""
+    server = ThreadingHTTPServer((works.gateway, 0), _Proxy)
+    place = f"{works.gateway}:{server.server_port}"
+    bundle = apps.over_tls(server, works.gateway, tmp_path_factory.mktemp("company"))
+    # No go.sum in these sources: it is made while they are built, of a module that no checksum database knows.
+    variables = {"GOPROXY": f"https://{place}/go", "GONOSUMDB": "mirror.invalid", "GOFLAGS": "-mod=mod"}
+    login = f"machine {place} login ci password {CANARY}\n"
     with served(server):
-        address = f"http://{network['Gateway']}:{server.server_port}/{CANARY}"
-        # No go.sum in these sources: it is made while they are built, of a module that no checksum database knows.
-        yield tuple(
-            (name, Secret(value))
-            for name, value in {"GOPROXY": address, "GONOSUMDB": "mirror.invalid", "GOFLAGS": "-mod=mod"}.items()
-        )
+        yield {
+            "build_env": tuple((name, Secret(value)) for name, value in variables.items()),
+            "secrets": (BuildSecret(id="netrc", content=Secret(login)),),
+            "ca_bundle": bundle,
+        }
 
 
-@pytest.fixture(scope="module")
-def shop(works: Works) -> str:
-    return works.image("shop", SHOP)
+def laid_down(works: Works, image: str) -> tuple[str, ...]:
+    """The digests of what a build has laid upon the runtime image."""
+    below, layers = (
+        tuple(works.client.images.get(each).attrs["RootFS"]["Layers"])
+        for each in (str(works.folder.runtime_image), image)
+    )
+    assert layers[: len(below)] == below
+    return layers[len(below) :]
 
 
 # --------------------------------------------------------------------------------------------------------- programs
 
 
 def test_the_sample_answers_what_the_builder_promises(works: Works) -> None:
-    tree = tree_of({path.name: path.read_text() for path in (works.folder.path / "sample").iterdir()})
-    workshop = replace(works.workshop, fetch=lambda *_: nullcontext(tree))
-    with Transport({}, emit=ignore, patience=HASTY) as http:
-        trial = demo.try_sample(
-            works.folder,
-            REQUEST,
-            build=lambda request, emit: build(request, workshop, emit=emit),
-            runner=works.engine,
-            get=lambda url: http.once("GET", url),
-            emit=ignore,
-        )
-    works.client.images.remove(str(trial.image.names[0]))
-    assert trial.answer == "Hello from Go, built by s2ictl without a Dockerfile."
+    assert works.sample().answer == "Hello from Go, built by s2ictl without a Dockerfile."
 
 
 def test_a_program_runs_as_user_1001_of_group_0_with_its_files_and_without_a_shell(works: Works, shop: str) -> None:
     with works.running(shop) as application:
-        assert application.answer() == FINDS.format(user="1001:0")
+        assert application.text() == FINDS.format(user="1001:0")
 
 
 def test_a_program_runs_as_any_user_of_group_0_on_a_read_only_root(works: Works, shop: str) -> None:
     with works.running(shop, user="123456:0", read_only=True, tmpfs={"/tmp": ""}) as application:
-        assert application.answer() == FINDS.format(user="123456:0")
+        assert application.text() == FINDS.format(user="123456:0")
 
 
 def test_a_stopped_container_ends_by_itself(works: Works, shop: str) -> None:
     with works.running(shop) as application:
-        application.answer()
-        assert application.stop() == 2  # as Go itself ends a first process that is asked to end
+        application.get()
+        _, status = application.stop()
+    assert status == 2  # as Go itself ends a first process that is asked to end
 
 
 def test_the_image_is_the_program_its_files_and_one_megabyte(works: Works, shop: str) -> None:
-    files = works.application(shop)
-    assert sorted(files) == ["app/main", "app/templates/greeting.txt"]
-    size = works.client.images.get(shop).attrs["Size"]
-    assert size - sum(len(content) for content, *_ in files.values()) < 2 << 20
+    image, runtime = (works.client.images.get(each) for each in (shop, str(works.folder.runtime_image)))
+    assert runtime.attrs["Size"] < 1 << 20
+    assert image.attrs["Size"] - runtime.attrs["Size"] == works.size(shop)
 
 
-def test_a_module_comes_from_a_mirror_whose_address_is_nowhere_in_the_image(
-    works: Works, proxy: tuple[tuple[str, Secret], ...]
+def test_a_module_comes_from_a_company_s_mirror_of_which_nothing_is_in_the_image(
+    works: Works, company: Mapping[str, Any]
 ) -> None:
-    image = works.image("mirror", USER_OF_IT, build_env=proxy)
+    image = works.image("mirror", USER_OF_IT, **company)
     with works.running(image) as application:
-        assert application.answer() == "hello from a module"
-    assert CANARY.encode() not in b"".join(works.client.api.get_image(image))
+        assert application.text() == "hello from a module"
+    whole = b"".join(works.client.api.get_image(image))
+    (_, mirror), *_ = company["build_env"]
+    certificate = company["ca_bundle"].read_text().splitlines()[2]
+    assert [text for text in (CANARY, mirror.reveal(), certificate) if text.encode() in whole] == []
     variables = {entry.partition("=")[0] for entry in works.client.images.get(image).attrs["Config"]["Env"]}
     assert variables == {"PATH", "PORT"}
 
 
 def test_vendored_modules_need_no_network(works: Works) -> None:
-    image = works.image("vendored", VENDORED, confinement=Confinement(network="none"))
+    image = works.image("vendored", VENDORED, confinement=OFFLINE)
     with works.running(image) as application:
-        assert application.answer() == "hello from a module"
+        assert application.text() == "hello from a module"
 
 
 @pytest.mark.parametrize(
@@ -332,15 +212,53 @@ def test_a_go_that_is_not_to_be_had_is_said(works: Works, toolchain: str, said: 
     files = {**SHOP, "go.mod": "module example.com/shop\n\ngo 1.999\n"}
     offline = (("GOPROXY", Secret("off")), ("GOTOOLCHAIN", Secret(toolchain)))
     with pytest.raises(AssembleFailed) as caught:
-        works.image("future", files, build_env=offline)
+        works.make("future", files, build_env=offline)
     assert said in caught.value.detail
 
 
 # ------------------------------------------------------------------------------------------------ same in, same out
 
 
-def test_the_same_source_gives_the_same_files(works: Works, shop: str) -> None:
-    assert works.application(works.image("shop-again", SHOP)) == works.application(shop)
+def test_the_same_source_gives_the_same_layer_with_caches_and_without(works: Works) -> None:
+    kept = works.image("same-kept", SHOP, epoch=1_700_000_000)
+    anew = works.image("same-anew", SHOP, epoch=1_700_000_000, cache=False)
+    once, twice = laid_down(works, kept), laid_down(works, anew)
+    assert (once, len(once)) == (twice, 1)
+
+
+# -------------------------------------------------------------------------------------------------- the second time
+
+
+def test_the_next_build_finds_modules_and_compiled_packages_again(works: Works, company: Mapping[str, Any]) -> None:
+    works.make("again", USER_OF_IT, app="again", **company)
+    changed = {**USER_OF_IT, "main.go": USES.replace("greet.Hello", '"again " + greet.Hello')}
+    made = works.make("again", changed, app="again", remove_previous=True, **{**company, "confinement": OFFLINE})
+    with works.running(made.image) as application:
+        assert application.text() == "again hello from a module"
+
+
+def test_a_changed_line_sends_the_layer_of_the_application_alone(
+    works: Works, registry_facts: testbed.Registry
+) -> None:
+    name = Reference.parse(f"{registry_facts.open}/go-under-test/shop:1")
+    engine, layers = works.workshop.engine, []
+    changed = {**SHOP, "cmd/shop/main.go": WHO.replace('" "', '"  "')}
+    for image in (works.image("shop", SHOP), works.image("changed", changed)):
+        engine.name(works.client.images.get(image).id, (name,))
+        engine.push(name, login=None, emit=apps.ignore)
+        layers.append(layers_of(name))
+    works.client.images.remove(str(name))
+    first, second = layers
+    assert (first[:-1], len(first)) == (second[:-1], len(second))
+    assert first[-1] != second[-1]
+
+
+def layers_of(name: Reference) -> list[tuple[str, int]]:
+    """What a registry has of an image: the digest and size of each layer."""
+    url = f"http://{name.registry}/v2/{name.repository}/manifests/{name.tag}"
+    accepted = {"Accept": "application/vnd.docker.distribution.manifest.v2+json"}
+    with closing(urllib.request.urlopen(urllib.request.Request(url, headers=accepted), timeout=30)) as answer:
+        return [(layer["digest"], layer["size"]) for layer in json.load(answer)["layers"]]
 
 
 # ------------------------------------------------------------------------------------------- on the builder's own image
@@ -349,18 +267,24 @@ def test_the_same_source_gives_the_same_files(works: Works, shop: str) -> None:
 def test_a_program_with_a_run_script_of_its_own_stays_on_the_builder_without_its_caches(works: Works) -> None:
     image = works.image("own-run", {**SHOP, ".s2i/bin/run": RUN})
     with works.running(image, user="123456:0") as application:
-        assert application.answer() == FINDS.format(user="123456:0").replace("false", "true")
-        assert application.container.exec_run(["ls", "/opt/app-root/cache"]).output == b""
-        assert application.stop() == 143
+        assert application.text() == FINDS.format(user="123456:0").replace("false", "true")
+        assert application.container.exec_run(["find", "/opt/app-root/cache", "-mindepth", "2"]).output == b""
+        assert application.stop()[1] == 143
 
 
-def test_an_incremental_build_needs_nothing_that_the_last_one_fetched(
-    works: Works, proxy: tuple[tuple[str, Secret], ...]
+def test_without_caches_an_incremental_build_needs_nothing_that_the_last_one_fetched(
+    works: Works, company: Mapping[str, Any]
 ) -> None:
-    image = "s2ictl-test/go-incremental:1"
     files = {**USER_OF_IT, ".s2i/environment": "GO_KEEP_CACHE=1\n"}
-    works.build(image, files, incremental=True, build_env=proxy)
+    works.make("incremental", files, incremental=True, cache=False, **company)
     changed = {**files, "main.go": USES.replace("greet.Hello", '"again " + greet.Hello')}
-    works.build(image, changed, incremental=True, build_env=proxy, confinement=Confinement(network="none"))
-    with works.running(image) as application:
-        assert application.answer() == "again hello from a module"
+    made = works.make(
+        "incremental",
+        changed,
+        incremental=True,
+        cache=False,
+        remove_previous=True,
+        **{**company, "confinement": OFFLINE},
+    )
+    with works.running(made.image) as application:
+        assert application.text() == "again hello from a module"

@@ -81,7 +81,7 @@ class Field:
     def start(self, name: str, kind: str, **how: Any) -> subprocess.Popen[bytes]:
         # The incremental ones go on from each other: whose name is taken over at the end has to go.
         tag = f"{self.registry}/interrupted/{'again' if kind == 'incremental' else name}"
-        words = ("build", self.source, BUILDER, tag, *KINDS[kind])
+        words = ("build", self.source, BUILDER, tag, "--force", *KINDS[kind])  # or there would be nothing to interrupt
         environ = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.root / "home"),

@@ -6,6 +6,9 @@ import base64
 import io
 import os
 import re
+import select
+import socket
+import ssl
 import tarfile
 import threading
 import time
@@ -20,25 +23,34 @@ from typing import Any
 import pytest
 import urllib3
 
-from s2ictl import bases, demo, transport
-from s2ictl.build import Workshop, build
+from s2ictl import addresses, bases, demo
+from s2ictl.build import build
 from s2ictl.builders import Folder, load, shelf
 from s2ictl.engines.docker import Docker, open_docker
 from s2ictl.errors import AssembleFailed
 from s2ictl.events import Event, Line
 from s2ictl.leases import this_host
-from s2ictl.models import BuildRequest, Confinement, Member, Reference, Secret, Source, Tree, Volume
+from s2ictl.models import BuildRequest, Member, Reference, Secret, Source, Tree
 from s2ictl.transport import HASTY, Transport
+from s2ictl.workshop import Workshop
 from tests import testbed
+from tests.testbed.certificates import Pair, authority
 
-BUNDLE = transport.ca_bundle(os.environ, flag=None, cwd=Path.cwd())
+BUNDLE = addresses.ca_bundle(os.environ, flag=None, cwd=Path.cwd())
+APP = "s2ictl-test/java"
+EPOCH = 1_700_000_000
 REQUEST = BuildRequest(
-    source=Source(kind="directory", location="/nowhere", copy=True), builder="", names=(), ca_bundle=BUNDLE
+    source=Source(kind="directory", location="/nowhere", copy=True),
+    builder="java",
+    names=(),
+    ca_bundle=BUNDLE,
+    app=APP,
+    epoch=EPOCH,
+    force=True,
 )
 CENTRAL = "https://repo.maven.apache.org/maven2"
 USER, CANARY = "somebody", "canary-9c2e71"
-EPOCH = "1700000000"
-CACHE = (Volume(source="s2ictl-test-java-cache", target="/opt/app-root/.m2/repository"),)
+SILENT = ("gson-2.13.2.pom", "gson-2.13.2.jar")
 
 # Spring Boot, Lombok and plugins of a time that knew nothing of the JDKs here.
 OLD_POM = """
@@ -145,58 +157,148 @@ class Mirror:
 
     url: str
     fetched: list[str]
+    answers: dict[str, tuple[int, bytes]]
 
 
-class _Server(ThreadingHTTPServer):
+class _Mirror(ThreadingHTTPServer):
+    """What is named in `silent` is not sent the first time that it is asked for; of a jar the head is."""
+
     fetched: list[str]
+    silent: set[str]
     answers: dict[str, tuple[int, bytes]]
     central: urllib3.PoolManager
+    closing: threading.Event
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+class _Mirrored(BaseHTTPRequestHandler):
+    server: _Mirror
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True  # heads and bodies are written one by one, and would wait for each other
 
     def do_GET(self) -> None:
-        login = "Basic " + base64.b64encode(f"{USER}:{CANARY}".encode()).decode()
-        if self.headers.get("Authorization") != login:
+        if self.headers.get("Authorization") != LOGIN:
             self._answer(401, b"")
             return
         if self.path not in self.server.answers:
-            response = self.server.central.request("GET", CENTRAL + self.path, timeout=30)
+            response = self.server.central.request("GET", CENTRAL + self.path, timeout=5, retries=5)
             self.server.answers[self.path] = response.status, response.data
         self.server.fetched.append(self.path)
-        self._answer(*self.server.answers[self.path])
+        name = self.path.rpartition("/")[2]
+        if self.command == "GET" and name in self.server.silent:
+            self.server.silent.remove(name)
+            self._fall_silent(*self.server.answers[self.path])
+        else:
+            self._answer(*self.server.answers[self.path])
 
     do_HEAD = do_GET  # noqa: N815  (the name is http.server's)
 
     def _answer(self, status: int, body: bytes) -> None:
+        self._begin(status, body)
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def _begin(self, status: int, body: bytes) -> None:
         self.send_response(status)
         if status == 401:
             self.send_header("WWW-Authenticate", 'Basic realm="mirror"')
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if self.command == "GET":
-            self.wfile.write(body)
+
+    def _fall_silent(self, status: int, body: bytes) -> None:
+        if self.path.endswith(".jar"):
+            self._begin(status, body)
+        self.server.closing.wait()
+        self.close_connection = True
 
     def log_message(self, *_: object) -> None:
         """The tests ask what was fetched."""
 
 
+LOGIN = "Basic " + base64.b64encode(f"{USER}:{CANARY}".encode()).decode()
+
+
 @contextmanager
-def mirroring(host: str) -> Iterator[Mirror]:
-    server = _Server((host, 0), _Handler)
-    server.fetched, server.answers = [], {}
+def mirroring(
+    host: str,
+    tls: Pair | None = None,
+    silent: Iterable[str] = (),
+    answers: Mapping[str, tuple[int, bytes]] | None = None,
+) -> Iterator[Mirror]:
+    """A mirror that knows these answers already, and asks for others."""
+    server = _Mirror((host, 0), _Mirrored)
+    server.fetched, server.answers, server.silent = [], dict(answers or {}), set(silent)
+    server.closing = threading.Event()
     server.central = urllib3.PoolManager(maxsize=8, ca_certs=str(BUNDLE) if BUNDLE else None)
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(tls.certificate, tls.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with serving(server):
+        scheme = "https" if tls else "http"
+        url = f"{scheme}://{USER}:{CANARY}@{host}:{server.server_port}"
+        try:
+            yield Mirror(url=url, fetched=server.fetched, answers=server.answers)
+        finally:
+            server.closing.set()
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield Mirror(url=f"http://{USER}:{CANARY}@{host}:{server.server_port}", fetched=server.fetched)
+        yield
     finally:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Proxy(ThreadingHTTPServer):
+    led: list[str]
+
+
+class _Proxied(BaseHTTPRequestHandler):
+    """Leads where it is told to, once it has been told who asks."""
+
+    server: _Proxy
+    protocol_version = "HTTP/1.1"
+
+    def do_CONNECT(self) -> None:
+        if self.headers.get("Proxy-Authorization") != LOGIN:
+            self.send_response(407)
+            self.send_header("Proxy-Authenticate", 'Basic realm="proxy"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        self.server.led.append(self.path)
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=30) as there:
+            self.send_response(200)
+            self.end_headers()
+            self._pass_on(there)
+        self.close_connection = True
+
+    def _pass_on(self, there: socket.socket) -> None:
+        other = {self.connection: there, there: self.connection}
+        while True:
+            for end in select.select(list(other), [], [])[0]:
+                data = end.recv(65536)
+                if not data:
+                    return
+                other[end].sendall(data)
+
+    def log_message(self, *_: object) -> None:
+        """The tests ask where it has led."""
+
+
+@contextmanager
+def proxying(host: str) -> Iterator[tuple[str, list[str]]]:
+    """A proxy that wants a password: its address, and where it has led."""
+    server = _Proxy((host, 0), _Proxied)
+    server.led = []
+    with serving(server):
+        yield f"http://{USER}:{CANARY}@{host}:{server.server_port}", server.led
 
 
 # ---------------------------------------------------------------------------------------------- the builder at work
@@ -211,23 +313,18 @@ class Works:
     workshop: Workshop
     folder: Folder
     mirror: Mirror
+    gateway: str
 
     def request(self, **build_env: str) -> BuildRequest:
-        settings = {"SOURCE_DATE_EPOCH": EPOCH, **build_env}
-        secrets = tuple((name, Secret(value)) for name, value in settings.items())
-        return replace(REQUEST, builder=self.folder.name, build_env=secrets)
+        return replace(REQUEST, build_env=tuple((name, Secret(value)) for name, value in build_env.items()))
 
     def using(self, files: Mapping[str, str | bytes]) -> Workshop:
         return replace(self.workshop, fetch=lambda *_: nullcontext(tree_of(files)))
 
-    def image(
-        self, name: str, files: Mapping[str, str | bytes], *, volumes: tuple[Volume, ...] = (), **env: str
-    ) -> Built:
+    def image(self, name: str, files: Mapping[str, str | bytes], request: BuildRequest = REQUEST) -> Built:
         """Build these files once; answer the image's name, and what assemble said."""
         image, said = f"s2ictl-test/java-{name}:1", list[Event]()
-        confinement = Confinement(volumes=volumes)
-        request = replace(self.request(**env), names=(Reference.parse(image),), confinement=confinement)
-        build(request, self.using(files), emit=said.append)
+        build(replace(request, names=(Reference.parse(image),)), self.using(files), emit=said.append)
         return Built(image=image, said="\n".join(event.text for event in said if isinstance(event, Line)))
 
     @contextmanager
@@ -257,6 +354,9 @@ class Works:
         each = r"-printf '%p %T@ ' -exec sha256sum {} \;"
         found = f"cd / && find . -path ./proc -prune -o -path ./sys -prune -o -user 1001 -type f {each} | sort"
         return bytes(self.client.containers.run(image, ["sh", "-c", found], remove=True, user="0"))
+
+    def layers(self, image: str) -> list[str]:
+        return list(self.client.images.get(image).attrs["RootFS"]["Layers"])
 
     def files(self, image: str) -> list[str]:
         return [line.split()[0].decode() for line in self.listing(image).splitlines()]
@@ -328,25 +428,34 @@ def works(engine_facts: testbed.Engine) -> Iterator[Works]:
     with ExitStack() as stack:
         client = stack.enter_context(closing(docker.DockerClient(base_url=engine_facts.docker_host)))
         ours = () if client.images.list(name="s2ictl/java") else ("s2ictl/java",)
-        stack.callback(_remove_volumes, client)
-        stack.callback(_remove_images, client, ("s2ictl-test/java-*", "s2ictl/sample-java", *ours))
         engine = stack.enter_context(open_docker(environ, host=this_host(), emit=ignore))
+        _forget_caches(engine)  # which a run that was killed has left
+        stack.callback(_forget_caches, engine)
+        stack.callback(_remove_images, client, ("s2ictl-test/java-*", "s2ictl/sample-java", *ours))
         workshop = Workshop(
             engine=engine,
             fetch=lambda *_: nullcontext(tree_of({})),
             find_login=lambda _: None,
-            folders=(folder,),
+            folders=lambda _: (folder,),
             root_filesystem=lambda suite, emit: bases.root_filesystem(suite, environ, emit),
             download=lambda *_: None,
         )
         (network,) = client.api.inspect_network("bridge")["IPAM"]["Config"]
         mirror = stack.enter_context(mirroring(network["Gateway"]))
-        yield Works(client=client, engine=engine, workshop=workshop, folder=folder, mirror=mirror)
+        yield Works(
+            client=client,
+            engine=engine,
+            workshop=workshop,
+            folder=folder,
+            mirror=mirror,
+            gateway=network["Gateway"],
+        )
 
 
-def _remove_volumes(client: Any) -> None:
-    for volume in client.volumes.list(filters={"name": CACHE[0].source}):
-        volume.remove()
+def _forget_caches(engine: Docker) -> None:
+    for kept in engine.kept():
+        if kept.app == APP:
+            engine.forget(kept)
 
 
 def _remove_images(client: Any, names: Iterable[str]) -> None:
@@ -361,12 +470,41 @@ def sample(works: Works) -> demo.Trial:
     with Transport({}, emit=ignore, patience=HASTY) as http:
         return demo.try_sample(
             works.folder,
-            replace(works.request(MAVEN_MIRROR_URL=works.mirror.url), confinement=Confinement(volumes=CACHE)),
+            works.request(MAVEN_MIRROR_URL=works.mirror.url),
             build=lambda request, emit: build(request, works.using(sample_of(works.folder)), emit=emit),
             runner=works.engine,
             get=lambda url: http.once("GET", url),
             emit=ignore,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roundabout:
+    """The sample again, from nothing: a company's authority, its proxy, and a mirror that falls silent once."""
+
+    built: Built
+    led: list[str]
+    secrets: tuple[str, ...]
+
+
+@pytest.fixture(scope="module")
+def roundabout(works: Works, sample: demo.Trial, tmp_path_factory: pytest.TempPathFactory) -> Roundabout:
+    assert sample.answer  # so its mirror knows every answer, and none is late
+    company = authority(tmp_path_factory.mktemp("company") / "ca")
+    pair = company.issue("mirror", subject="/CN=mirror", alternatives=[f"IP:{works.gateway}"])
+    with (
+        mirroring(works.gateway, pair, SILENT, works.mirror.answers) as mirror,
+        proxying(works.gateway) as (proxy, led),
+    ):
+        environ = {
+            "MAVEN_MIRROR_URL": mirror.url,
+            "https_proxy": proxy,
+            "MAVEN_ARGS_APPEND": "-Dmaven.wagon.rto=10000",
+        }
+        request = replace(works.request(**environ), cache=False, ca_bundle=company.own.certificate)
+        built = works.image("roundabout", sample_of(works.folder), request)
+        places = tuple(url.rpartition("@")[2] for url in (mirror.url, proxy))
+    return Roundabout(built=built, led=led, secrets=(CANARY, *places, "/tmp/tmp.", "s2ictl-testbed"))
 
 
 @pytest.fixture(scope="module")
@@ -423,14 +561,14 @@ def test_a_gradle_wrapper_is_given_the_jdk_and_the_settings(works: Works, hello:
         assert application.answer().endswith(" MB on 21")
 
 
-def test_a_war_is_refused_with_the_way_to_run_it(works: Works) -> None:
+def test_a_war_without_a_container_of_its_own_is_refused_with_what_serves(works: Works) -> None:
     war = io.BytesIO()
     with zipfile.ZipFile(war, "w") as archive:
         archive.writestr("WEB-INF/web.xml", "<web-app/>")
     with pytest.raises(AssembleFailed) as caught:
         works.image("war", {"deployments/shop.war": war.getvalue()})
     assert "shop.war needs a servlet container, and there is none in this builder" in caught.value.detail
-    assert "s2ictl b2i shop.war" in caught.value.detail
+    assert "s2ictl build SOURCE IMAGE" in caught.value.detail
 
 
 def test_a_level_that_no_jdk_serves_is_refused_with_the_nearest(works: Works) -> None:
@@ -486,9 +624,30 @@ def test_neither_the_mirror_nor_its_login_nor_downloads_are_in_the_image(works: 
     ]
 
 
-def test_the_same_source_gives_the_same_files_and_a_volume_keeps_the_downloads(
-    works: Works, sample: demo.Trial
+def test_the_next_build_finds_what_was_downloaded_outside_the_image(works: Works, sample: demo.Trial) -> None:
+    before = len(works.mirror.fetched)
+    request = works.request(MAVEN_MIRROR_URL=works.mirror.url)
+    again = works.image("again", sample_of(works.folder), request)
+    assert works.mirror.fetched[before:] == []
+    assert works.layers(again.image) == works.layers(str(sample.image.names[0]))
+
+
+def test_an_authority_of_the_company_and_a_proxy_with_a_password_lead_to_the_mirror(
+    works: Works, roundabout: Roundabout
 ) -> None:
-    again = works.image("again", sample_of(works.folder), volumes=CACHE, MAVEN_MIRROR_URL=works.mirror.url)
-    assert works.listing(again.image) == works.listing(str(sample.image.names[0]))
-    assert "Download" not in again.said
+    assert {place.partition(":")[0] for place in roundabout.led} == {works.gateway}
+    saved = b"".join(works.client.api.get_image(roundabout.built.image))
+    assert [word for word in roundabout.secrets if word.encode() in saved] == []
+
+
+def test_a_mirror_that_falls_silent_is_asked_again_and_half_an_answer_starts_maven_again(
+    roundabout: Roundabout,
+) -> None:
+    assert roundabout.built.said.count("---> The network failed: trying once more, with what has arrived") == 1
+
+
+def test_the_same_source_gives_the_same_layer_whatever_the_way_to_it(
+    works: Works, sample: demo.Trial, roundabout: Roundabout
+) -> None:
+    assert works.listing(roundabout.built.image) == works.listing(str(sample.image.names[0]))
+    assert works.layers(roundabout.built.image) == works.layers(str(sample.image.names[0]))

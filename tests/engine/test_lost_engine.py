@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import gc
 import itertools
+import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from s2ictl.engines.client import Api
 from s2ictl.engines.docker import Docker, open_docker
+from s2ictl.engines.wire import Way
 from s2ictl.errors import CommitContainerFailed, ConnectionLost, LimitReached, PullBuilderImageFailed, Unreachable
 from s2ictl.events import Event, Line, Notice
 from s2ictl.leases import this_host
@@ -24,17 +27,8 @@ from tests.engine.world import Real, made_of
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import CONFIG, NAME, archive, ask, assembly
 
-# The library leaves its socket open where nobody listens any more.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
-
-@pytest.fixture(autouse=True)
-def _sockets_are_closed_here() -> Iterator[None]:
-    yield
-    gc.collect()
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +44,7 @@ def workplace(own: OwnEngine) -> Iterator[Real]:
         try:
             with ExitStack() as stack:
                 yield Real(engine=engine, api=api, stack=stack)
+                engine.finish()
         finally:
             api.close()
 
@@ -88,6 +83,7 @@ def test_an_engine_that_goes_away_during_assemble_is_no_fault_of_assemble(own: O
         base = world.builder(Script(text="echo running; sleep 60"))
         with pytest.raises(ConnectionLost, match="the engine was lost during assemble"):
             world.engine.assemble(assembly(base), hears)
+        world.engine.finish()
         assert world.api.containers(all=True) == []
         assert ask(world, NAME) is None
 
@@ -108,38 +104,63 @@ def test_an_engine_that_is_restarted_before_the_commit_is_waited_for(own: OwnEng
         facts = ask(world, NAME)
         assert facts is not None
         assert facts.id == image
+        world.engine.finish()
         assert world.api.containers(all=True) == []
         world.api.remove_image(str(NAME), force=True)
 
 
-class Hasty:
-    """A connection whose patience never lasts longer than a moment, and whose engine stands still at one request."""
+class Hasty(socket.socket):
+    """A socket on which nobody is ever waited for longer than a moment."""
 
-    def __init__(self, api: Any, own: OwnEngine, request: str) -> None:
-        self.__dict__.update(_api=api, _own=own, _request=request, _stood=[])
+    def __init__(self, hears: Callable[[bytes], None]) -> None:
+        super().__init__(socket.AF_UNIX)
+        self._hears = hears
 
-    def __getattr__(self, name: str) -> Any:
-        if name == self._request and not self._stood:
-            self._stood.append(name)
-            self._own.suspend()
-            threading.Timer(5.0, self._own.resume).start()
-        return getattr(self._api, name)
+    def settimeout(self, seconds: float | None) -> None:
+        super().settimeout(min(seconds or 1.5, 1.5))
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._api, name, min(value, 1.5) if name == "timeout" else value)
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
+        self._hears(bytes(data))
+        super().sendall(data, flags)
 
 
-@pytest.mark.parametrize("request_", ["commit", "tag"])
-def test_an_engine_that_stands_still_for_too_long_makes_the_image_once(own: OwnEngine, request_: str) -> None:
+@contextmanager
+def hasty(own: OwnEngine, request: bytes) -> Iterator[Docker]:
+    """A client that soon gives up, of an engine that stands still at one request."""
+    stood: list[bytes] = []
+
+    def hears(data: bytes) -> None:
+        if not stood and re.match(request, data):
+            stood.append(data)
+            own.suspend()
+            threading.Timer(5.0, own.resume).start()
+
+    def dial() -> Way:
+        wire = Hasty(hears)
+        wire.connect(own.docker_host.removeprefix("unix://"))
+        return Way(wire=wire, close=wire.close)
+
+    api = Api(dial)
+    api.greet()
+    engine = Docker(api, host=this_host())
+    yield engine
+    engine.finish()
+    api.close()
+    assert stood
+
+
+@pytest.mark.parametrize("request_", [rb"POST \S+/commit\?", rb"POST \S+/tag\?"])
+def test_an_engine_that_stands_still_for_too_long_makes_the_image_once(own: OwnEngine, request_: bytes) -> None:
     said: list[Event] = []
     with workplace(own) as world:
         base = world.builder(Script(text="echo once >>/opt/app/times"))
-        hasty = Docker(Hasty(world.api, own, request_), host=this_host())
-        image = hasty.assemble(assembly(base), said.append).id
+        with hasty(own, request_) as engine:
+            image = engine.assemble(assembly(base), said.append).id
         facts = ask(world, NAME)
         assert facts is not None
         assert facts.id == image
         assert [event.text for event in said if isinstance(event, Notice) and "is waited for" in event.text]
+        world.engine.finish()
         assert world.api.containers(all=True) == []
         assert made_of(world, base) == [image]
         world.api.remove_image(str(NAME), force=True)
@@ -153,6 +174,7 @@ def test_whoever_prunes_meanwhile_makes_a_build_fail_and_never_wrong(own: OwnEng
             with pruning(own, what), suppress(PullBuilderImageFailed, CommitContainerFailed):
                 made = kitchen.build(builder)
                 assert kitchen.files(made.image.id)["opt/app/hello.txt"].content == b"hello\n"
+        kitchen.engine.finish()
         assert kitchen.api.containers(all=True) == []
 
 

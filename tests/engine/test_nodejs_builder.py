@@ -7,11 +7,12 @@ import json
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from s2ictl.errors import AssembleFailed
-from s2ictl.models import Secret
+from s2ictl.models import Confinement, Secret
 from tests import testbed
 from tests.engine import apps, tarballs
 from tests.engine.apps import Works
@@ -22,6 +23,8 @@ MRI = "sha512-tzzskb3bG8LvYGFF/mDTpq3jpI6Q9wc3LEmBaghu+DdCssd1FakN7Bc0hVNmEyGq1b
 MRMIME = "sha512-Y3wQdFg2Va6etvQ5I82yUhGdsKrcYox6p7FfL1LbK2J4V01F9TGlepTIhnK24t7koZibmg82KGglhA1XK5IsLQ=="
 NOWHERE = "https://nowhere.invalid/npm"
 TOOLS = ("yarn@1.22.22", "pnpm@10.34.8")
+# By itself npm waits five minutes for an answer that got lost.
+HASTY = {"NODE_EXTRA_CA_CERTS": "/ca.pem", "npm_config_fetch_timeout": "30000"}
 
 # Built with one package, served with another: says who it is, what was built, and whether the first is still there.
 PROJECT = {
@@ -161,6 +164,29 @@ LOCKED = {
     "pnpm": {**PROJECT, "pnpm-lock.yaml": PNPM_LOCK},
     "yarn1": {**PROJECT, "yarn.lock": YARN_CLASSIC_LOCK},
 }
+# Served with one package and built with none: what is installed of its lock is all that it needs.
+_SERVED = {
+    "package.json": json.dumps(
+        {
+            "name": "types",
+            "version": "1.0.0",
+            "private": True,
+            "scripts": {"start": "node server.js"},
+            "dependencies": {"mrmime": "2.0.1"},
+            "devDependencies": {"mri": "1.2.0"},
+        }
+    ),
+    "server.js": """
+const { lookup } = require("mrmime");
+
+require("http").createServer((_, response) => response.end(lookup("x.html"))).listen(process.env.PORT);
+""",
+}
+SERVED = {
+    "npm-served": {**_SERVED, "package-lock.json": NPM_LOCK},
+    "pnpm-served": {**_SERVED, "pnpm-lock.yaml": PNPM_LOCK},
+    "yarn1-served": {**_SERVED, "yarn.lock": YARN_CLASSIC_LOCK},
+}
 SERVER = {"server.js": "require('http').createServer((_, response) => response.end()).listen(8080)"}
 VITE = {
     "package.json": json.dumps(
@@ -178,6 +204,12 @@ VITE = {
     "main.jsx": 'import { createRoot } from "react-dom/client";\n'
     'createRoot(document.getElementById("root")).render(<h1>Hello from React</h1>);\n',
 }
+# Built by what every Node.js has, as a bundler would build it.
+BUILT = {
+    "package.json": json.dumps({"name": "page", "version": "1.0.0", "scripts": {"build": "node build.js"}}),
+    "build.js": "require('fs').mkdirSync('dist'); require('fs').writeFileSync('dist/index.html', 'made by a script');",
+    "index.html": "what it is made of",
+}
 
 
 @pytest.fixture(scope="module")
@@ -187,9 +219,13 @@ def works(engine_facts: testbed.Engine) -> Iterator[Works]:
 
 
 @pytest.fixture(scope="module")
-def registry(works: Works) -> Iterator[Registry]:
-    (network,) = works.client.api.inspect_network("bridge")["IPAM"]["Config"]
-    with tarballs.serving(_packed(works, "mri@1.2.0", "mrmime@2.0.1", *TOOLS), network["Gateway"]) as served:
+def packed(works: Works) -> Mapping[str, bytes]:
+    return _packed(works, "mri@1.2.0", "mrmime@2.0.1", *TOOLS)
+
+
+@pytest.fixture(scope="module")
+def registry(works: Works, packed: Mapping[str, bytes]) -> Iterator[Registry]:
+    with tarballs.serving(packed, works.gateway) as served:
         yield served
 
 
@@ -199,12 +235,12 @@ def _packed(works: Works, *names: str) -> Mapping[str, bytes]:
     container = works.client.containers.create(
         str(works.folder.image),
         ["npm", "pack", "--silent", "--cache=/tmp/cache", "--pack-destination=/opt/app-root/src", *names],
-        environment={"NODE_EXTRA_CA_CERTS": "/ca.pem", **{k: v.reveal() for k, v in apps.REQUEST.build_env}},
+        environment={**HASTY, **{k: v.reveal() for k, v in apps.REQUEST.surroundings}},
         volumes={str(bundle): {"bind": "/ca.pem", "mode": "ro"}} if bundle else {},
     )
     try:
         container.start()
-        assert container.wait()["StatusCode"] == 0
+        assert container.wait(timeout=apps.PATIENCE)["StatusCode"] == 0
         archive = b"".join(container.get_archive("/opt/app-root/src")[0])
     finally:
         container.remove(force=True)
@@ -216,11 +252,12 @@ def _packed(works: Works, *names: str) -> Mapping[str, bytes]:
 @pytest.fixture(scope="module")
 def mirrored(works: Works, registry: Registry) -> Mapping[str, str]:
     """An image of each kind of project, all of whose packages came from the closed registry."""
-    return {name: works.image(f"{name}-mirror", files, build_env=_dated(registry)) for name, files in LOCKED.items()}
+    return {name: works.image(f"{name}-mirror", files, **from_mirror(registry)) for name, files in LOCKED.items()}
 
 
-def _dated(registry: Registry) -> tuple[tuple[str, Secret], ...]:
-    return (("NPM_MIRROR", Secret(registry.address)), ("SOURCE_DATE_EPOCH", Secret("1700000000")))
+def from_mirror(registry: Registry) -> dict[str, Any]:
+    """The changes of a request by which every package comes from the closed registry, and has one date."""
+    return {"build_env": (("NPM_MIRROR", Secret(registry.address)),), "epoch": 1700000000}
 
 
 # -------------------------------------------------------------------------------------------- ways to an application
@@ -228,6 +265,12 @@ def _dated(registry: Registry) -> tuple[tuple[str, Secret], ...]:
 
 def test_the_sample_answers_what_the_builder_promises(works: Works) -> None:
     assert works.sample().answer == "Hello from Node.js, built by s2ictl without a Dockerfile."
+
+
+def test_the_sample_answers_on_a_read_only_root_as_any_user_of_group_0(works: Works) -> None:
+    image = works.image("sample", works.sample_files())
+    with works.running(image, read_only=True, user="123456:0") as application:
+        assert application.text().startswith("Hello from Node.js")
 
 
 @pytest.mark.parametrize("name", LOCKED)
@@ -253,6 +296,18 @@ def test_what_vite_builds_is_served_without_the_packages_that_built_it(works: Wo
         assert "<title>React</title>" in site.text("/")
         assert site.text("/an/address/of/the/application") == site.text("/")
     assert works.printed(image, "ls -A").split() == sorted(VITE)
+
+
+def test_what_is_built_without_the_network_is_served_by_the_builder_of_static_sites_alone(
+    works: Works, engine_facts: testbed.Engine
+) -> None:
+    with apps.works("static", engine_facts.docker_host) as static:
+        image = works.image(
+            "page", BUILT, runtime_image=str(static.folder.image), confinement=Confinement(network="none")
+        )
+        with works.running(image, read_only=True, tmpfs={"/tmp": ""}, user="123456:0") as running:
+            assert running.text() == "made by a script"
+        assert works.printed(image, "command -v node || ls") == "site\n"
 
 
 def test_a_package_that_is_not_what_the_lock_names_fails_the_build(works: Works, registry: Registry) -> None:
@@ -336,17 +391,61 @@ def test_neither_the_mirror_nor_its_login_nor_the_certificates_are_in_the_image(
     assert variables == set(works.folder.blueprint.env)
 
 
-@pytest.mark.parametrize("name", LOCKED)
-def test_the_same_source_gives_the_same_files(
-    works: Works, registry: Registry, mirrored: Mapping[str, str], name: str
-) -> None:
-    again = works.image(f"{name}-again", LOCKED[name], build_env=_dated(registry))
-    listing = "cd /opt/app-root && tar --sort=name -cf - . | sha256sum"
-    assert works.printed(again, listing) == works.printed(mirrored[name], listing)
-
-
 def test_nothing_is_left_outside_of_the_application(works: Works, mirrored: Mapping[str, str]) -> None:
     written = "find / -xdev -user 1001 ! -path '/opt/app-root*' 2>/dev/null || true"
-    assert [works.printed(image, written).split() for image in mirrored.values()] == [
-        ["/tmp/scripts"]
-    ] * 3  # the contract's
+    before = set(works.printed(str(works.folder.image), written).split())
+    left = [set(works.printed(image, written).split()) - before for image in mirrored.values()]
+    assert left == [{"/tmp/scripts"}] * 3  # the contract's
+
+
+def test_downloads_are_kept_for_the_next_build_and_are_not_in_the_image(works: Works, registry: Registry) -> None:
+    files = {**LOCKED["npm"], ".npmrc": "fund=false\n"}
+    images = [works.make("kept-1", files, app="kept", **from_mirror(registry)).image]
+    fetched = list(registry.fetched)
+    files[".npmrc"] = "audit=false\n"
+    images.append(works.make("kept-2", files, app="kept", **from_mirror(registry)).image)
+    assert registry.fetched == fetched
+    assert [works.printed(image, "ls -A /var/cache/s2i") for image in images] == ["", ""]
+
+
+# ------------------------------------------------------------------------------------------- what is in which layer
+
+
+def test_a_changed_line_changes_the_layer_of_the_application_alone_and_that_is_small(
+    works: Works, registry: Registry, mirrored: Mapping[str, str]
+) -> None:
+    changed = {**LOCKED["npm"], "server.js": f"{PROJECT['server.js']}// one more line\n"}
+    made = works.make("npm-changed", changed, **from_mirror(registry))
+    before, after = works.layers(mirrored["npm"]), works.layers(made.image)
+    assert (len(before), before[0], before[1] == after[1]) == (2, after[0], False)
+    assert made.says("The packages are installed: nothing that decides them has changed")
+    assert works.size(made.image) < 8 * 1024
+
+
+@pytest.mark.parametrize("name", [*LOCKED, *SERVED])
+def test_a_build_from_nothing_gives_the_same_layers(works: Works, registry: Registry, name: str) -> None:
+    files = {**LOCKED, **SERVED}[name]
+    once = works.image(f"{name}-mirror", files, **from_mirror(registry))
+    again = works.make(f"{name}-again", files, cache=False, **from_mirror(registry)).image
+    differing = works.workshop.engine.differences(once, again)  # type: ignore[attr-defined]
+    assert (differing, works.layers(again)) == ((), works.layers(once))
+
+
+@pytest.mark.parametrize("name", SERVED)
+def test_packages_of_every_manager_have_a_layer_of_their_own(works: Works, registry: Registry, name: str) -> None:
+    image = works.image(f"{name}-mirror", SERVED[name], **from_mirror(registry))
+    assert len(works.layers(image)) == 2
+    with works.running(image) as application:
+        assert application.text() == "text/html"
+
+
+def test_what_a_company_has_signed_itself_is_trusted_by_its_bundle_alone(
+    works: Works, packed: Mapping[str, bytes], tmp_path: Path
+) -> None:
+    with tarballs.serving(packed, works.gateway, authority=tmp_path) as company:
+        mirror = (("NPM_MIRROR", Secret(company.address)), ("npm_config_fetch_retries", Secret("0")))
+        made = works.make("company", LOCKED["npm"], build_env=mirror, ca_bundle=company.bundle, cache=False)
+        with pytest.raises(AssembleFailed):
+            works.make("stranger", LOCKED["npm"], build_env=mirror, cache=False)
+    with works.running(made.image) as application:
+        assert application.text() == f"1001:0 {ANSWER}"

@@ -2,40 +2,24 @@
 
 from __future__ import annotations
 
-import io
-import os
 import re
 import shlex
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from s2ictl import bases, demo, transport
-from s2ictl.build import Workshop, build, build_builder
-from s2ictl.builders import Folder, load, shelf
-from s2ictl.engines.docker import Docker, open_docker
 from s2ictl.errors import AssembleFailed
-from s2ictl.events import Event, Line
-from s2ictl.leases import this_host
-from s2ictl.models import BuildRequest, Member, Reference, Secret, Source, Tree
-from s2ictl.transport import HASTY, Transport
+from s2ictl.models import Confinement, Secret
 from tests import testbed
-from tests.engine import packages
+from tests.engine import apps, packages
+from tests.engine.apps import COMPANY, Works
 from tests.engine.packages import CANARY, Index
 
-REQUEST = BuildRequest(
-    source=Source(kind="directory", location="/nowhere", copy=True),
-    builder="",
-    names=(),
-    ca_bundle=transport.ca_bundle(os.environ, flag=None, cwd=Path.cwd()),
-)
 WHEELS = ("bottle", "gunicorn", "uvicorn", "starlette", "uv<1", "poetry<3", "poetry-plugin-export<2")
+EPOCH = 1700000000
 
 WHO = """
 import http.server
@@ -94,129 +78,25 @@ url = "{index}"
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Works:
-    """The builder at work: images of some files, and containers of them."""
-
-    client: Any
-    engine: Docker
-    workshop: Workshop
-    folder: Folder
-
-    def image(self, name: str, files: Mapping[str, str], *, mirror: str = "") -> str:
-        """Build these files once, with everything from this mirror where one is given; answer the image's name."""
-        image = f"s2ictl-test/python-{name}:1"
-        if self.client.images.list(name=image):
-            return image
-        host = urlsplit(mirror).hostname or ""
-        variables = {"PIP_INDEX_URL": mirror, "PIP_TRUSTED_HOST": host} if mirror else {}
-        request = replace(
-            REQUEST,
-            builder=self.folder.name,
-            names=(Reference.parse(image),),
-            build_env=tuple((variable, Secret(value)) for variable, value in variables.items()),
-        )
-        build(request, replace(self.workshop, fetch=lambda *_: nullcontext(tree_of(files))), emit=ignore)
-        return image
-
-    @contextmanager
-    def running(self, image: str, *, user: str = "", read_only: bool = False) -> Iterator[Running]:
-        """A container as any platform starts it."""
-        container = self.client.containers.run(
-            image, detach=True, user=user or None, read_only=read_only, ports={"8080/tcp": ("127.0.0.1", None)}
-        )
-        try:
-            container.reload()
-            yield Running(url=f"http://127.0.0.1:{container.ports['8080/tcp'][0]['HostPort']}/", container=container)
-        finally:
-            container.remove(force=True)
-
-    def printed(self, *lines: str) -> str:
-        """What these lines of shell print in a container of the builder."""
-        said: list[Event] = []
-        command = ("/bin/sh", "-euc", "\n".join(lines))
-        self.engine.output(str(self.folder.image), command=command, emit=said.append)
-        return "".join(f"{event.text}\n" for event in said if isinstance(event, Line) and event.stream == "stdout")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    url: str
-    container: Any
-
-    def answer(self) -> str:
-        expected = demo.Expectation(path="/", status=200, contains="", within=20)
-        with Transport({}, emit=ignore, patience=HASTY) as http:
-            return demo.ask(self.url, expected, get=lambda url: http.once("GET", url)).body.decode()
-
-    def stop(self) -> tuple[float, int]:
-        """End it as `docker stop` does; the seconds that it took, and its status."""
-        began = time.monotonic()
-        self.container.stop(timeout=10)
-        return time.monotonic() - began, self.container.wait()["StatusCode"]
-
-
-def ignore(_event: Event) -> None:
-    """Nobody looks on."""
-
-
-def tree_of(files: Mapping[str, str]) -> Tree:
-    contents = {name: text.encode() for name, text in sorted(files.items())}
-
-    def members() -> Iterator[tuple[Member, Callable[[int], bytes]]]:
-        for name, content in contents.items():
-            yield Member(path=name, kind="file", mode=0o644, size=len(content)), io.BytesIO(content).read
-
-    return Tree(
-        location="/nowhere",
-        context_dir="",
-        commit=None,
-        paths=tuple(contents),
-        read=contents.__getitem__,
-        members=members,
-    )
-
-
 # ------------------------------------------------------------------------------------------------- made once for all
 
 
 @pytest.fixture(scope="module")
 def works(engine_facts: testbed.Engine) -> Iterator[Works]:
-    """The builder, made from its folder under a name that is nobody's."""
-    import docker
-
-    plan = load(shelf(Path(__file__).parents[2] / "s2ictl") / "python")
-    folder = replace(plan, blueprint=replace(plan.blueprint, name="python-under-test"))
-    environ = {**os.environ, "DOCKER_HOST": engine_facts.docker_host}
-    with ExitStack() as stack:
-        client = docker.DockerClient(base_url=engine_facts.docker_host, version="auto")
-        stack.callback(client.close)
-        stack.callback(_remove_images, client)
-        engine = stack.enter_context(open_docker(environ, host=this_host(), emit=ignore))
-        workshop = Workshop(
-            engine=engine,
-            fetch=lambda *_: nullcontext(tree_of({})),
-            find_login=lambda _: None,
-            folders=(folder,),
-            root_filesystem=lambda suite, emit: bases.root_filesystem(suite, environ, emit),
-            download=lambda *_: None,
-        )
-        build_builder(folder, REQUEST, workshop, emit=ignore)
-        yield Works(client=client, engine=engine, workshop=workshop, folder=folder)
-
-
-def _remove_images(client: Any) -> None:
-    for name in ("s2ictl-test/*", "s2ictl/python-under-test"):
-        for image in client.images.list(filters={"reference": name}):
-            client.images.remove(image.id, force=True)
+    with apps.works("python", engine_facts.docker_host) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def index(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    wheels = tmp_path_factory.mktemp("wheels")
-    packages.download(WHEELS, works.folder.blueprint.version, wheels)
-    (network,) = works.client.api.inspect_network("bridge")["IPAM"]["Config"]
-    with packages.serving(wheels, network["Gateway"]) as served:
+def wheels(works: Works, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("wheels")
+    packages.download(WHEELS, works.folder.blueprint.version, directory)
+    return directory
+
+
+@pytest.fixture(scope="module")
+def index(works: Works, wheels: Path) -> Iterator[Index]:
+    with packages.serving(wheels, works.gateway) as served:
         yield served
 
 
@@ -236,6 +116,7 @@ def poetry_project(works: Works, index: Index) -> Mapping[str, str]:
 
 def _locked(works: Works, index: Index, project: str, tool: str, command: str, lock: str) -> str:
     return works.printed(
+        str(works.folder.image),
         f"printf %s {shlex.quote(project)} >pyproject.toml",
         f"pip install --quiet --index-url {index.open} --trusted-host {urlsplit(index.open).hostname} {tool!r} >&2",
         f"{command} >&2",
@@ -243,14 +124,22 @@ def _locked(works: Works, index: Index, project: str, tool: str, command: str, l
     )
 
 
+def from_mirror(index: Index) -> dict[str, Any]:
+    """The changes of a request by which every package comes from the closed half of an index, and has one date."""
+    variables = {"PIP_INDEX_URL": index.closed, "PIP_TRUSTED_HOST": urlsplit(index.closed).hostname or ""}
+    return {"build_env": tuple((name, Secret(value)) for name, value in variables.items()), "epoch": EPOCH}
+
+
 @pytest.fixture(scope="module")
-def mirrored(
-    works: Works, index: Index, uv_project: Mapping[str, str], poetry_project: Mapping[str, str]
-) -> Mapping[str, str]:
-    """An image of each kind of project, all of whose packages came from the closed half of the index."""
+def projects(uv_project: Mapping[str, str], poetry_project: Mapping[str, str], index: Index) -> Mapping[str, Any]:
     nowhere = uv_project["uv.lock"].replace(index.open.removesuffix("/simple"), "http://127.0.0.1:9")
-    projects = {"pip": PIP_PROJECT, "uv-mirror": {**uv_project, "uv.lock": nowhere}, "poetry": poetry_project}
-    return {name: works.image(name, files, mirror=index.closed) for name, files in projects.items()}
+    return {"pip": PIP_PROJECT, "uv-mirror": {**uv_project, "uv.lock": nowhere}, "poetry": poetry_project}
+
+
+@pytest.fixture(scope="module")
+def mirrored(works: Works, index: Index, projects: Mapping[str, Any]) -> Mapping[str, str]:
+    """An image of each kind of project, all of whose packages came from the closed half of the index."""
+    return {name: works.image(name, files, **from_mirror(index)) for name, files in projects.items()}
 
 
 @pytest.fixture(scope="module")
@@ -262,20 +151,15 @@ def script(works: Works) -> str:
 
 
 def test_the_sample_answers_what_the_builder_promises(works: Works) -> None:
-    tree = tree_of({path.name: path.read_text() for path in (works.folder.path / "sample").iterdir()})
-    workshop = replace(works.workshop, fetch=lambda *_: nullcontext(tree))
-    with Transport({}, emit=ignore, patience=HASTY) as http:
-        trial = demo.try_sample(
-            works.folder,
-            REQUEST,
-            build=lambda request, emit: build(request, workshop, emit=emit),
-            runner=works.engine,
-            get=lambda url: http.once("GET", url),
-            emit=ignore,
-        )
-    works.client.images.remove(str(trial.image.names[0]))
+    trial = works.sample()
     assert trial.answer == "Hello from Python, built by s2ictl without a Dockerfile."
     assert works.client.containers.list(filters={"ancestor": trial.image.id}) == []
+
+
+def test_the_sample_answers_on_a_read_only_root_as_any_user_of_group_0(works: Works) -> None:
+    image = works.image("sample", works.sample_files())
+    with works.running(image, read_only=True, user="123456:0") as application:
+        assert application.text().startswith("Hello from Python")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +170,7 @@ def test_a_project_is_served_whose_packages_come_from_a_mirror_that_it_does_not_
     works: Works, mirrored: Mapping[str, str], name: str, answer: str
 ) -> None:
     with works.running(mirrored[name]) as application:
-        assert application.answer() == answer
+        assert application.text() == answer
 
 
 def test_everything_was_asked_of_the_mirror(index: Index, mirrored: Mapping[str, str]) -> None:
@@ -295,7 +179,7 @@ def test_everything_was_asked_of_the_mirror(index: Index, mirrored: Mapping[str,
 
 def test_a_uv_lock_is_followed_without_its_development_group(works: Works, uv_project: Mapping[str, str]) -> None:
     with works.running(works.image("uv", uv_project)) as application:
-        assert application.answer() == "hello from bottle"
+        assert application.text() == "hello from bottle"
         assert application.container.exec_run(["python", "-c", "import starlette"]).exit_code == 1
 
 
@@ -304,7 +188,7 @@ def test_a_lock_whose_hash_is_another_fails_the_build(
 ) -> None:
     wrong = re.sub(r"sha256:[0-9a-f]{64}", f"sha256:{'0' * 64}", poetry_project["poetry.lock"])
     with pytest.raises(AssembleFailed) as caught:
-        works.image("wrong-hash", {**poetry_project, "poetry.lock": wrong}, mirror=index.closed)
+        works.image("wrong-hash", {**poetry_project, "poetry.lock": wrong}, **from_mirror(index))
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in caught.value.detail
 
 
@@ -313,18 +197,18 @@ def test_a_lock_whose_hash_is_another_fails_the_build(
 
 def test_the_application_runs_as_user_1001_of_group_0_and_writes_beside_itself(works: Works, script: str) -> None:
     with works.running(script) as application:
-        assert application.answer() == "1001:0"
+        assert application.text() == "1001:0"
 
 
 def test_the_application_runs_as_any_user_of_group_0_and_writes_beside_itself(works: Works, script: str) -> None:
     with works.running(script, user="123456:0") as application:
-        assert application.answer() == "123456:0"
+        assert application.text() == "123456:0"
 
 
 def test_the_application_runs_on_a_read_only_root(works: Works, index: Index) -> None:
-    image = works.image("pip", PIP_PROJECT, mirror=index.closed)
+    image = works.image("pip", PIP_PROJECT, **from_mirror(index))
     with works.running(image, read_only=True) as application:
-        assert application.answer() == "hello from bottle"
+        assert application.text() == "hello from bottle"
 
 
 @pytest.mark.parametrize(
@@ -339,8 +223,8 @@ def test_the_application_runs_on_a_read_only_root(works: Works, index: Index) ->
 def test_a_stopped_container_ends_at_once_and_by_itself(
     works: Works, index: Index, name: str, files: Mapping[str, str], status: int
 ) -> None:
-    with works.running(works.image(name, files, mirror=index.closed)) as application:
-        application.answer()
+    with works.running(works.image(name, files, **from_mirror(index))) as application:
+        application.get()
         seconds, ended = application.stop()
     assert (ended, seconds < 3) == (status, True)
 
@@ -359,13 +243,55 @@ def test_neither_the_mirror_nor_its_login_nor_the_certificates_are_in_the_image(
     assert variables == set(works.folder.blueprint.env)
 
 
-def test_the_same_source_gives_the_same_files(works: Works, index: Index) -> None:
-    listing = "cd /opt/app-root && find . -type f | LC_ALL=C sort | xargs -d '\\n' sha256sum"
-    once, twice = (
-        works.client.containers.run(
-            works.image(name, PIP_PROJECT, mirror=index.closed), ["sh", "-c", listing], remove=True
-        )
-        for name in ("pip", "pip-again")
-    )
-    assert once == twice
-    assert b"__pycache__" in once
+def test_downloads_are_kept_for_the_next_build_and_are_not_in_the_image(works: Works, index: Index) -> None:
+    images = [
+        works.make(f"kept-{number}", {**PIP_PROJECT, "requirements.txt": text}, app="kept", **from_mirror(index)).image
+        for number, text in enumerate(("bottle", "bottle\n"))
+    ]
+    fetched = index.fetched.count("bottle")
+    works.make("kept-2", {**PIP_PROJECT, "requirements.txt": "bottle # again"}, app="kept", **from_mirror(index))
+    assert index.fetched.count("bottle") == fetched
+    assert [works.printed(image, "ls -A /var/cache/s2i") for image in images] == ["", ""]
+
+
+# ------------------------------------------------------------------------------------------- what is in which layer
+
+
+@pytest.mark.parametrize("name", ["pip", "uv-mirror", "poetry"])
+def test_a_changed_line_changes_the_layer_of_the_application_alone_and_that_is_small(
+    works: Works, index: Index, projects: Mapping[str, Any], mirrored: Mapping[str, str], name: str
+) -> None:
+    main = "main.py" if name == "poetry" else "app.py"
+    changed = {**projects[name], main: projects[name][main] + "# one more line\n"}
+    made = works.make(f"{name}-changed", changed, **from_mirror(index))
+    before, after = works.layers(mirrored[name]), works.layers(made.image)
+    assert (len(before), before[0], before[1] == after[1]) == (2, after[0], False)
+    assert made.says("The dependencies are installed: nothing that decides them has changed")
+    assert works.size(made.image) < 64 * 1024
+
+
+@pytest.mark.parametrize("name", ["pip", "uv-mirror", "poetry"])
+def test_a_build_from_nothing_gives_the_same_layers(
+    works: Works, index: Index, projects: Mapping[str, Any], mirrored: Mapping[str, str], name: str
+) -> None:
+    again = works.make(f"{name}-again", projects[name], cache=False, **from_mirror(index))
+    differing = works.workshop.engine.differences(mirrored[name], again.image)  # type: ignore[attr-defined]
+    assert (differing, works.layers(again.image)) == ((), works.layers(mirrored[name]))
+    assert "__pycache__" in works.printed(again.image, "ls -A /opt/app-root/src")
+
+
+def test_what_a_company_has_signed_itself_is_trusted_by_its_bundle_alone(
+    works: Works, wheels: Path, tmp_path: Path
+) -> None:
+    with packages.serving(wheels, works.gateway, authority=tmp_path) as company:
+        address = company.closed.replace(works.gateway, COMPANY)
+        changes: dict[str, Any] = {
+            "build_env": (("PIP_INDEX_URL", Secret(address)), ("PIP_RETRIES", Secret("0"))),
+            "confinement": Confinement(hosts=(f"{COMPANY}:{works.gateway}",)),
+            "cache": False,
+        }
+        made = works.make("company", PIP_PROJECT, ca_bundle=company.bundle, **changes)
+        with pytest.raises(AssembleFailed):
+            works.make("stranger", PIP_PROJECT, **changes)
+    with works.running(made.image) as application:
+        assert application.text() == "hello from bottle"

@@ -47,7 +47,7 @@ def _shown(typed: Shell) -> dict[str, Any]:
 
 
 def test_a_build_is_shown_again_with_its_image_its_output_and_its_steps(typed: Shell, api: Any) -> None:
-    made = json.loads(typed.run("build", ".", BUILDER, "kept-records/app:1", "-o", "json").stdout)
+    made = json.loads(typed.run("build", ".", BUILDER, "kept-records/app:1", "--force", "-o", "json").stdout)
     shown, log = _shown(typed), typed.run("builds", "logs", "last").stdout.splitlines()
     assert (shown["id"], shown["app"], shown["state"], shown["tags"]) == (
         *(made["build"], "app", "succeeded", ["kept-records/app:1"]),
@@ -73,7 +73,7 @@ def test_a_build_that_was_killed_at_work_is_dead_and_its_log_says_how_far_it_cam
     assert (shown["state"], shown["reason"]) == ("dead", "its process ended without a word")
     assert [(step["name"], step["failed"]) for step in shown["steps"]][-1] == ("assemble", True)
     (typed.cwd / ".s2i" / "bin" / "assemble").unlink()
-    assert typed.run("build", ".", BUILDER, "kept-records/app:1").status == 0  # and its container is swept
+    assert typed.run("build", ".", BUILDER, "kept-records/app:1", "--force").status == 0  # and its container is swept
 
 
 def _until_it_says(typed: Shell, line: str) -> None:

@@ -18,7 +18,8 @@ import pytest
 
 from s2ictl.errors import FetchSourceFailed, Refused
 from s2ictl.models import Login, Secret
-from s2ictl.sources import FetchOptions, read_git_secret
+from s2ictl.sources import FetchOptions
+from s2ictl.sources.secrets import read_git_secret
 from tests.engine.gitservers import (
     LargeFiles,
     Shell,

@@ -53,6 +53,7 @@ def built(world: Real, script: str, **changes: Any) -> list[str]:
     said: list[Event] = []
     base = world.builder(Script(text=script))
     world.engine.assemble(assembly(base, **changes), said.append)
+    world.engine.finish()
     return [event.text for event in said if isinstance(event, Line)]
 
 

@@ -54,14 +54,16 @@ class FakeEngine:
     def facts(self, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit) -> ImageFacts | None:
         if pull != "never" and image in self.registry and (pull == "always" or image not in self.images):
             self.images[image] = self.registry[image]
-        return self.images.get(image)
+        return self.images.get(image) or self._by_id(image)
+
+    def _by_id(self, image: str) -> ImageFacts | None:
+        return next((facts for facts in self.images.values() if facts.id == image), None)
 
     def find(self, label: str, value: str) -> ImageFacts | None:
         return next((facts for facts in self.images.values() if facts.labels.get(label) == value), None)
 
     def name(self, image: str, names: tuple[Reference, ...]) -> None:
-        facts = next(facts for facts in self.images.values() if facts.id == image)
-        self.images.update({str(name): facts for name in names})
+        self._give(next(facts for facts in self.images.values() if facts.id == image), names)
 
     def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
         digest = hashlib.sha256(b"".join(filesystem)).hexdigest()
@@ -89,12 +91,32 @@ class FakeEngine:
             raise LimitReached("assemble did not end in time")
         what = PurePosixPath("".join(assembly.command[:1])).name
         outcomes.judge(outcomes.Ended(status=script.status), what, tail.lines)
-        facts = committed(assembly.config(script.metadata))
-        for name in (assembly.runtime.assembly if assembly.runtime else assembly).names:
-            self.images[str(name)] = facts
+        last = assembly.runtime.assembly if assembly.runtime else assembly
+        facts = replace(committed(assembly.config(script.metadata)), layers=self._layers(assembly, last))
+        self._give(facts, last.names)
+        if last.image_id in self.programs:
+            self.programs.setdefault(facts.id, self.programs[last.image_id])
         return Built(id=facts.id)
 
+    def _give(self, facts: ImageFacts, names: tuple[Reference, ...]) -> None:
+        """An image without a name is kept under its id, also one that has lost its last one."""
+        lost = [self.images[str(name)] for name in names if str(name) in self.images]
+        self.images.update({str(name): facts for name in names} or {facts.id: facts})
+        known = {each.id for each in self.images.values()}
+        self.images.update({each.id: each for each in lost if each.id not in known})
+        if names:
+            self.images.pop(facts.id, None)
+
+    def _layers(self, assembly: Assembly, last: Assembly) -> tuple[str, ...]:
+        """One more than the image below has; an image that was made by nobody has none."""
+        below = self._by_id(last.image_id)
+        if below is None or not below.layers:
+            return ()
+        made = repr((assembly.command, assembly.exports, self.uploads[-1])).encode()
+        return (*below.layers, f"sha256:{hashlib.sha256(made).hexdigest()}")
+
     def remove(self, image: str) -> None:
+        self.images.pop(image, None)
         if image not in {facts.id for facts in self.images.values()}:
             self.removed.append(image)
 

@@ -58,7 +58,8 @@ def authority(directory: Path) -> Authority:
     directory.mkdir(mode=0o700)
     made = Authority(directory=directory)
     names = ("-keyout", made.own.key, "-out", made.own.certificate)
-    openssl("req", "-x509", *KEY, "-days", DAYS, "-subj", "/CN=s2ictl-testbed", *names)
+    usage = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")  # Python trusts no authority that does not say it
+    openssl("req", "-x509", *KEY, "-days", DAYS, "-subj", "/CN=s2ictl-testbed", *usage, *names)
     return made
 
 

@@ -1,13 +1,13 @@
 import java.io.DataInputStream;
 import java.io.IOException;
+import java.time.Instant;
 import java.util.Scanner;
 import java.util.jar.JarFile;
 import java.util.zip.ZipEntry;
 
 /**
- * Say what the jars and wars on stdin are, a line for each: kind, Java level, version of Spring Boot, class path, file.
- *
- * assemble runs this file as it is, for a shell reads neither class files nor the folded lines of a manifest.
+ * Say what the jars and wars on stdin are, a line for each: kind, Java level, version of Spring Boot, whether entries
+ * are newer than the source, class path, file. A shell reads neither class files nor the folded lines of a manifest.
  */
 final class Inspect {
     private static final String NOTHING = "-";
@@ -20,9 +20,14 @@ final class Inspect {
     private static String facts(String file) {
         try (var jar = new JarFile(file, false)) {
             return String.join(
-                    "\t", kind(jar), "" + level(jar), said(jar, "Spring-Boot-Version"), said(jar, "Class-Path"));
+                    "\t",
+                    kind(jar),
+                    "" + level(jar),
+                    said(jar, "Spring-Boot-Version"),
+                    time(jar),
+                    said(jar, "Class-Path"));
         } catch (IOException | SecurityException error) {
-            return String.join("\t", "broken", "0", NOTHING, NOTHING);
+            return String.join("\t", "broken", "0", NOTHING, NOTHING, NOTHING);
         }
     }
 
@@ -52,6 +57,15 @@ final class Inspect {
             stream.skipNBytes(6); // a magic number, and the minor version
             return stream.readUnsignedShort() - 44; // the version of Java 1.0; each level is one more
         }
+    }
+
+    private static String time(JarFile jar) {
+        var source = System.getenv("SOURCE_DATE_EPOCH");
+        if (source == null || source.isEmpty()) {
+            return NOTHING;
+        }
+        var limit = Instant.ofEpochSecond(Long.parseLong(source) + 2); // a zip counts in steps of two
+        return jar.stream().anyMatch(entry -> entry.getLastModifiedTime().toInstant().isAfter(limit)) ? "new" : NOTHING;
     }
 
     private static String said(JarFile jar, String attribute) throws IOException {

@@ -13,6 +13,7 @@ build_with_gradle() {
     say "Building with Gradle${gradle:+ $gradle} on JDK $jdk${level:+, for Java $level}"
     make_trust_store
     make_gradle_home
+    take_turn "$gradle_downloads"
     take_distribution_from_mirror
     [ -n "${GRADLE_ARGS:-}" ] || say "Tests are left out (GRADLE_ARGS=build runs them)"
     sed -i 's/\r$//' gradlew # as a checkout on Windows leaves it
@@ -60,15 +61,12 @@ serve_toolchains() {
 
 # Its settings may hold a login, and its downloads may be kept: so they do not lie together.
 make_gradle_home() {
-    mkdir -p "$scratch/gradle/init.d" "$downloads/.gradle/caches" "$downloads/.gradle/wrapper"
-    ln -s "$downloads/.gradle/caches" "$downloads/.gradle/wrapper" "$scratch/gradle/"
-    {
-        if [ -f "$scratch/trust.p12" ]; then
-            echo "systemProp.javax.net.ssl.trustStore=$scratch/trust.p12"
-            echo "systemProp.javax.net.ssl.trustStoreType=PKCS12"
-        fi
-        for scheme in http https; do gradle_proxy "$scheme"; done
-    } >"$scratch/gradle/gradle.properties"
+    mkdir -p "$scratch/gradle/init.d" "$gradle_downloads/caches" "$gradle_downloads/wrapper"
+    ln -s "$gradle_downloads/caches" "$gradle_downloads/wrapper" "$scratch/gradle/"
+    if [ -f "$scratch/trust.p12" ]; then
+        properties_of_gradle "javax.net.ssl.trustStore=$scratch/trust.p12" javax.net.ssl.trustStoreType=PKCS12
+    fi
+    for scheme in http https; do gradle_proxy "$scheme"; done
     cat >"$scratch/gradle/init.d/s2i.gradle" <<'GROOVY'
 def mirror = System.getenv('MAVEN_MIRROR_URL')
 def central = ['repo.maven.apache.org', 'repo1.maven.org']
@@ -98,21 +96,26 @@ GROOVY
 gradle_proxy() {
     take_apart "$(proxy_for "$1")"
     [ -n "$host" ] || return 0
-    echo "systemProp.$1.proxyHost=$host"
-    echo "systemProp.$1.proxyPort=$port"
-    echo "systemProp.http.nonProxyHosts=$(hosts_without_proxy)"
-    if [ -n "$user" ]; then
-        printf 'systemProp.%s\n' "$1.proxyUser=$user" "$1.proxyPassword=$password" | sed 's/\\/&&/g'
-        echo "systemProp.jdk.http.auth.tunneling.disabledSchemes=" # Java has passwords for proxies switched off
+    properties_of_gradle "$1.proxyHost=$host" "$1.proxyPort=$port" "http.nonProxyHosts=$(hosts_without_proxy)"
+    if [ -n "$user" ]; then # Java has passwords for proxies switched off
+        properties_of_gradle "$1.proxyUser=$user" "$1.proxyPassword=$password" \
+            jdk.http.auth.tunneling.disabledSchemes=
     fi
 }
 
-# The source leads to a file in the scratch directory, since the address may hold a login.
+# The source leads to a file in the scratch directory, since the address is nobody's business afterwards. The login is
+# not in it: the wrapper prints the address where a checksum is wrong.
 take_distribution_from_mirror() {
     if [ -n "${GRADLE_DISTRIBUTION_MIRROR:-}" ]; then
+        take_apart "${GRADLE_DISTRIBUTION_MIRROR%/}"
         sed -n '/^distributionUrl=/!p' "$properties" >"$scratch/wrapper.properties"
         archive=$(sed -n 's|^distributionUrl=.*/||p' "$properties")
-        printf 'distributionUrl=%s\n' "${GRADLE_DISTRIBUTION_MIRROR%/}/$archive" >>"$scratch/wrapper.properties"
+        printf 'distributionUrl=%s\n' "$address/$archive" >>"$scratch/wrapper.properties"
         ln -sf "$scratch/wrapper.properties" "$properties"
+        [ -z "$user" ] || properties_of_gradle "gradle.wrapperUser=$user" "gradle.wrapperPassword=$password"
     fi
+}
+
+properties_of_gradle() {
+    printf 'systemProp.%s\n' "$@" | sed 's/\\/&&/g' >>"$scratch/gradle/gradle.properties"
 }

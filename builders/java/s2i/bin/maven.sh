@@ -1,7 +1,9 @@
 # Read by assemble: a project that Maven builds, in the version that the distribution has.
 
-# As Maven's makers ship it. The distribution's takes an older transport, which waits half an hour for an answer.
-transport='-Dmaven.resolver.transport=native -Daether.connector.requestTimeout=60000'
+# The distribution's Maven has its older transport alone, whatever maven.resolver.transport says. That one waits half an
+# hour for an answer, and asks again only for what it is told to.
+patience='-Dmaven.wagon.rto=20000 -Dmaven.wagon.http.retryHandler.class=default
+    -Dmaven.wagon.http.retryHandler.nonRetryableClasses=java.net.UnknownHostException'
 
 build_with_maven() {
     read_poms
@@ -10,15 +12,46 @@ build_with_maven() {
     say "Building with Maven on JDK $jdk${level:+, for Java $level}"
     make_trust_store
     write_maven_settings
-    set -- --batch-mode --no-transfer-progress --global-settings "$scratch/settings.xml" $(settings_of_the_project) \
-        "-Dmaven.repo.local=$downloads/.m2/repository" $transport $(time_of_the_source)
+    take_turn "$maven_downloads"
+    forget_installed
     given=
     give_release
     give_lombok
     [ -n "${MAVEN_ARGS:-}" ] || say "Tests and other checks are left out (MAVEN_ARGS=verify runs them)"
     goals=${MAVEN_ARGS:-$(usual_goals)}
-    # Maven heeds MAVEN_ARGS by itself as well, and would do everything twice.
-    MAVEN_OPTS="$(jvm_options) ${MAVEN_OPTS:-}" env -u MAVEN_ARGS mvn "$@" $given $goals ${MAVEN_ARGS_APPEND:-}
+    # Snapshots, and what was not there yesterday, are asked for each time, as they would be by an empty repository.
+    set -- --batch-mode --no-transfer-progress --update-snapshots --global-settings "$scratch/settings.xml"
+    [ "${DISABLE_ARTIFACTS:-}" = true ] || set -- "$@" "-Dmaven.repo.local=${MAVEN_LOCAL_REPO:-$maven_downloads}"
+    settings=$(settings_of_the_project)
+    set -- "$@" $settings $patience $(time_of_the_source) $given $goals ${MAVEN_ARGS_APPEND:-}
+    for attempt in 1 2 3; do
+        ! run_maven "$@" || return 0
+        [ "$attempt" -lt 3 ] && the_network_failed || break
+        say "The network failed: trying once more, with what has arrived"
+    done
+    exit "$(cat "$scratch/ended")"
+}
+
+# Maven heeds MAVEN_ARGS by itself as well, and would do everything twice. Most builds are over before the JVM's better
+# compiler has paid for itself; -XX:TieredStopAtLevel=4 in MAVEN_OPTS brings it back.
+run_maven() {
+    rm -f "$scratch/ended"
+    options="$(jvm_options) -XX:TieredStopAtLevel=1 ${MAVEN_OPTS:-}"
+    { MAVEN_OPTS=$options env -u MAVEN_ARGS mvn "$@" || echo $? >"$scratch/ended"; } | tee "$scratch/log"
+    [ ! -f "$scratch/ended" ]
+}
+
+# No answer to several questions, or one that broke off half-way. The transport keeps the reason to itself.
+the_network_failed() {
+    reasons='GET request of.* failed|transfer failed for [^ ,]*( ->|, proxy:|$)|timed out|status: 50[0234]'
+    grep -Eq "Could not transfer .*($reasons)" "$scratch/log"
+}
+
+# What the project itself installed here is no download: a later build would take it for a module that it leaves out.
+forget_installed() {
+    mkdir -p "$maven_downloads"
+    grep -rlZ '>=$' --include=_remote.repositories "$maven_downloads" | xargs -0r dirname -z | xargs -0r rm -rf
+    find "$maven_downloads" -name maven-metadata-local.xml -delete
 }
 
 usual_goals() {
@@ -27,7 +60,10 @@ usual_goals() {
 }
 
 settings_of_the_project() {
-    for file in configuration/settings.xml settings.xml; do
+    if [ -n "${MAVEN_SETTINGS_XML:-}" ] && [ ! -f "$MAVEN_SETTINGS_XML" ]; then
+        fail "MAVEN_SETTINGS_XML names $MAVEN_SETTINGS_XML, and there is no such file in the source"
+    fi
+    for file in "${MAVEN_SETTINGS_XML:-configuration/settings.xml}" settings.xml; do
         if [ -f "$file" ]; then
             echo --settings "$file"
             return

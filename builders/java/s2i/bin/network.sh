@@ -25,12 +25,19 @@ proxy_for() {
         http) proxy=${http_proxy:-${HTTP_PROXY:-${all_proxy:-${ALL_PROXY:-}}}} ;;
         https) proxy=${https_proxy:-${HTTPS_PROXY:-${all_proxy:-${ALL_PROXY:-}}}} ;;
     esac
-    case $proxy in socks*) ;; *) printf '%s\n' "$proxy" ;; esac
+    case $proxy in socks*) ;; *) printf '%s\n' "${proxy:-$(proxy_in_parts)}" ;; esac
+}
+
+# As the forms of KubeSphere's images ask for it.
+proxy_in_parts() {
+    [ -n "${HTTP_PROXY_HOST:-}" ] || return 0
+    login=${HTTP_PROXY_USERNAME:+$(escaped "$HTTP_PROXY_USERNAME"):$(escaped "${HTTP_PROXY_PASSWORD:-}")@}
+    printf 'http://%s%s:%s\n' "$login" "$HTTP_PROXY_HOST" "${HTTP_PROXY_PORT:-80}"
 }
 
 # NO_PROXY in Java's way of writing: a name stands for what is below it as well. Java knows no networks.
 hosts_without_proxy() {
-    printf '%s\nlocalhost\n127.*\n' "${no_proxy:-${NO_PROXY:-}}" | tr -s ', ' '\n\n' |
+    printf '%s\nlocalhost\n127.*\n' "${no_proxy:-${NO_PROXY:-${HTTP_PROXY_NONPROXYHOSTS:-}}}" | tr -s ', |' '\n\n\n' |
         sed -E '/^$|\//d; s/:[0-9]+$//; s/^\*?\.//; /\*/!s/.*/&|*.&/' | paste -sd '|' -
 }
 
@@ -61,4 +68,8 @@ take_apart() {
 
 unescaped() {
     printf '%s' "$1" | perl -pe 's/%([0-9A-Fa-f]{2})/chr hex $1/ge'
+}
+
+escaped() {
+    printf '%s' "$1" | perl -pe 's/([^A-Za-z0-9_.-])/sprintf "%%%02X", ord $1/ge'
 }

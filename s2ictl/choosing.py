@@ -1,0 +1,240 @@
+"""Which images a build stands on: the builder, the image that its result runs on, the earlier one of the same name."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from s2ictl import scripts
+from s2ictl.aliases import meant
+from s2ictl.assemblies import Earlier, variables_of
+from s2ictl.builders import (
+    MADE_OF,
+    PREFIX,
+    Folder,
+    RuntimePlan,
+    detect,
+    fingerprint,
+    near_to,
+    outdated,
+    promised,
+    promised_runtime,
+    unfinished,
+)
+from s2ictl.errors import LimitReached, PullBuilderImageFailed, Refused, Unauthorized, Unreachable
+from s2ictl.events import Emit, Findings, Notice, step
+from s2ictl.foundry import made, made_runtime
+from s2ictl.labels import canonical
+from s2ictl.models import Builder, BuildRequest, ImageFacts, PullPolicy, Reference, Tree
+from s2ictl.workshop import Workshop, had, nowhere
+
+_OURS = "docker.io/s2ictl/"
+
+
+def spare(taken: str, request: BuildRequest, *, what: str) -> None:
+    if any(canonical(str(name)) == canonical(taken) for name in request.names):
+        raise Refused(f"the result would replace its own {what} {taken}", hint="choose another --tag")
+
+
+def choose(request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
+    """The builder that was named, by the name of an image or of one of our own, or else the one that fits."""
+    folder = _meant(request.builder, workshop, emit) if request.builder else None
+    if request.builder and folder is None:
+        return _foreign(request, workshop, emit, found)
+    if folder is None:
+        choice = detect(tree.paths, workshop.folders(""))
+        emit(Notice(text=f"builder {choice.folder.name}, because of {choice.because}"))
+        return _ours(choice.folder, request, workshop, emit, found)
+    return _ours(_maker(folder, request, tree, workshop, emit), request, workshop, emit, found)
+
+
+def _meant(builder: str, workshop: Workshop, emit: Emit) -> Folder | None:
+    """One of our own: by its name, by its image's, or by the name that another platform has for such a one."""
+    folder = _named(builder, workshop)
+    if folder is None and (other := meant(builder, workshop.folders(builder))):
+        emit(other.notice)
+        return other.folder
+    return folder
+
+
+def _named(builder: str, workshop: Workshop) -> Folder | None:
+    word = canonical(builder)
+    folders = workshop.folders(builder)
+    return next((each for each in folders if builder == each.name or word in _images_of(each)), None)
+
+
+def _images_of(folder: Folder) -> tuple[str, ...]:
+    """What its image is called: at its place in a registry, and everywhere else."""
+    return canonical(str(folder.image)), canonical(str(replace(folder, prefix=PREFIX).image))
+
+
+def _maker(folder: Folder, request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit) -> Folder:
+    """Who builds: the one that was named, or the one that makes what that one only takes finished."""
+    maker = folder.blueprint.made_by
+    first = _named(maker.builder, workshop) if maker and not request.runtime_image else None
+    if maker is None or first is None or not unfinished(maker, tree, variables_of(request, tree)):
+        return folder
+    emit(Notice(text=f"{first.name} builds this first, because of {maker.where}; the result runs on {folder.image}"))
+    return first
+
+
+def _foreign(request: BuildRequest, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
+    image = request.builder
+    # Another version of one of ours is never pulled either: on Docker Hub the name could be anybody's.
+    policy = "never" if canonical(image).startswith(_OURS) else request.pull_policy
+    # What has an account in its name was meant to be an image.
+    if "/" not in image and (near := near_to(image, workshop.folders(""))):
+        text = f"no builder here is called {image}, so an image of that name is looked for; did you mean {near}?"
+        emit(Notice(text=text, level="warning"))
+    facts, found.cached = had(image, policy, workshop, emit)
+    if facts is None:
+        raise nowhere("builder image", image, policy)
+    for word in outdated(image, facts):
+        emit(Notice(text=word, level="warning"))
+    return promised(image, facts, destination=request.destination)
+
+
+def _ours(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
+    spare(str(folder.image), request, what="builder")
+    facts, found.cached = _of_this_folder(folder, folder.image, request.pull_policy, workshop, emit)
+    if facts is None:
+        facts = made(folder, request, workshop, emit)
+    return promised(str(folder.image), facts, destination=request.destination)
+
+
+def _of_this_folder(
+    folder: Folder, image: Reference, policy: PullPolicy, workshop: Workshop, emit: Emit
+) -> tuple[ImageFacts | None, bool]:
+    """The image that is made of this very folder, and whether it was here already; None where it is to be built."""
+    here, _ = had(str(image), "never", workshop, emit)
+    facts, wanted = here, fingerprint(folder)
+    fits = facts is not None and facts.labels.get(MADE_OF) == wanted
+    # Without a registry that is said to be ours it is never pulled: on Docker Hub the name could be anybody's.
+    asked = folder.has_registry and (policy == "always" or (policy == "if-not-present" and not fits))
+    if asked:
+        facts = _pulled(image, workshop, emit) or here
+    if facts is not None and facts.labels.get(MADE_OF) == wanted:
+        return facts, not asked
+    why = "is not here yet" if facts is None else "was made of another version of its folder"
+    emit(Notice(text=f"{image} {why}: it is built now, once"))
+    return None, False
+
+
+def _pulled(image: Reference, workshop: Workshop, emit: Emit) -> ImageFacts | None:
+    """The image from the registry that is said to have it; nothing depends on that registry."""
+    try:
+        return had(str(image), "always", workshop, emit)[0]
+    except (Unreachable, Unauthorized, PullBuilderImageFailed, LimitReached) as error:
+        emit(Notice(text=error.in_passing, level="warning"))
+        return None
+
+
+# ------------------------------------------------------------------------------------------------ the runtime image
+
+
+def runtime_of(
+    request: BuildRequest, builder: Builder, brought: scripts.Scripts, workshop: Workshop, emit: Emit
+) -> Builder | None:
+    """What the result is put onto: the image that the user names, else the one that belongs to one of our builders."""
+    if server := _server(request, builder, workshop):
+        return _served_by(server, request, workshop, emit)
+    if request.runtime_image:
+        return _foreign_runtime(request, workshop, emit)
+    folder = _named(builder.image, workshop)
+    if folder is None or folder.blueprint.runtime is None:
+        return None
+    if why := _staying(request, brought):
+        emit(Notice(text=f"the result stays on {builder.image}: {why}"))
+        return None
+    return _our_runtime(folder, folder.blueprint.runtime, request, builder, workshop, emit)
+
+
+def _server(request: BuildRequest, builder: Builder, workshop: Workshop) -> Folder | None:
+    """One of our builders that is to run what another one made: named for that, or named to build it."""
+    if request.runtime_image:
+        return _named(request.runtime_image, workshop)
+    named = _meant(request.builder, workshop, lambda _: None) if request.builder else None
+    return named if named and canonical(builder.image) not in _images_of(named) else None
+
+
+def _served_by(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit) -> Builder:
+    """One of our builders, as what the result of another one runs on."""
+    image = str(folder.image)
+    spare(image, request, what="runtime image")
+    with step("runtime image", image, emit) as found:
+        facts, found.cached = _of_this_folder(folder, folder.image, request.runtime_pull_policy, workshop, emit)
+        if facts is None:
+            facts = made(folder, request, workshop, emit)
+    return promised_runtime(image, facts, destination=request.destination)
+
+
+def _staying(request: BuildRequest, brought: scripts.Scripts) -> str:
+    """Why a result needs more than the builder's runtime image has; "" when it does not."""
+    if request.incremental:
+        return "what --incremental saves for the next build is kept there"
+    if request.keep_source:
+        return "that is where --keep-source keeps it"
+    if brought.place or any(script.name == "run" for script in brought.brought):
+        return "a run script that is not the builder's may need what is there"
+    return ""
+
+
+def _our_runtime(
+    folder: Folder, plan: RuntimePlan, request: BuildRequest, builder: Builder, workshop: Workshop, emit: Emit
+) -> Builder:
+    image = str(folder.runtime_image)
+    spare(image, request, what="runtime image")
+    with step("runtime image", image, emit) as found:
+        facts, found.cached = _of_this_folder(folder, folder.runtime_image, request.pull_policy, workshop, emit)
+    if facts is None:
+        facts = made_runtime(folder, plan, builder.facts, request, workshop, emit)
+    return promised_runtime(image, facts, destination=request.destination)
+
+
+def _foreign_runtime(request: BuildRequest, workshop: Workshop, emit: Emit) -> Builder:
+    image = request.runtime_image
+    policy = "never" if canonical(image).startswith(_OURS) else request.runtime_pull_policy
+    with step("runtime image", image, emit) as found:
+        facts, found.cached = had(image, policy, workshop, emit)
+        if facts is None:
+            raise nowhere("runtime image", image, policy)
+        return promised_runtime(image, facts, destination=request.destination)
+
+
+# ------------------------------------------------------------------------------------------------- the earlier image
+
+
+def previous_of(
+    request: BuildRequest, builder: Builder, brought: scripts.Scripts, workshop: Workshop, emit: Emit
+) -> Earlier | None:
+    """The image whose artifacts are saved. Nothing depends on it: where there is none, the build begins anew."""
+    names = ", ".join(map(str, request.names))
+    if not names:
+        why = "an image without a name has no earlier one"
+    elif not scripts.locate("save-artifacts", brought, destination=builder.destination, own=builder.scripts):
+        why = "there is no save-artifacts script"
+    else:
+        try:
+            with step("earlier image", names, emit) as found:
+                earlier = _earlier(request, workshop, emit, found)
+            if earlier is not None:
+                return earlier
+            why = f"there is no {names} yet"
+        except (Unreachable, Unauthorized, PullBuilderImageFailed, LimitReached) as error:
+            why = error.in_passing
+    emit(Notice(text=f"nothing is saved from an earlier build: {why}", level="warning"))
+    return None
+
+
+def _earlier(request: BuildRequest, workshop: Workshop, emit: Emit, found: Findings) -> Earlier | None:
+    """The first of the names that leads to an image: one of several may be new with each commit."""
+    for name in request.names:
+        facts, found.cached = had(str(name), _policy_for(name, request), workshop, emit)
+        if facts is not None:
+            return Earlier(image=str(name), id=facts.id)
+    return None
+
+
+def _policy_for(earlier: Reference, request: BuildRequest) -> PullPolicy:
+    """Without a registry the name is ours on this machine alone, so it is not pulled unless that is said."""
+    usual = request.incremental_pull_policy == "if-not-present" and not earlier.registry
+    return "never" if usual else request.incremental_pull_policy

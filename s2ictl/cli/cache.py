@@ -1,0 +1,203 @@
+"""What is kept so that the next build is quicker: `cache info` and `cache prune`, in the engine and on this machine."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated
+
+import msgspec
+import typer
+
+from s2ictl import ui
+from s2ictl.cli.engine import open_engine
+from s2ictl.cli.flags import duration
+from s2ictl.cli.places import cache_directory, dependencies_directory
+from s2ictl.cli.session import Session, command
+from s2ictl.engines import Keeper, Kept
+from s2ictl.errors import InvalidUsage, LimitReached, Unreachable
+from s2ictl.events import Notice
+from s2ictl.sources.stored import Stored, forget, stored
+from s2ictl.turns import turn
+
+_HEAD = ("KIND", "APP", "BUILDER", "WHAT", "SIZE", "USED")
+_HELP = "What is kept for later builds: see what it takes up, and let go of it."
+_MONTH = 30 * 24 * 3600
+
+# What the directories below our cache are for, by their names.
+_SHELVES = {
+    "git": ("source", "repositories"),
+    "lfs": ("source", "large files"),
+    "digests": ("knowledge", "directories"),
+    "images": ("knowledge", "images"),
+}
+
+App = Annotated[str, typer.Option("--app", metavar="NAME", help="Only the caches of this app, however new.")]
+OlderThan = Annotated[
+    int | None,
+    typer.Option(
+        "--older-than",
+        metavar="DURATION",
+        parser=duration,
+        help="Only what was not used for so long.",
+        show_default="30d, when nothing else is chosen",
+    ),
+]
+All = Annotated[bool, typer.Option("--all", help="Everything, however new.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed.")]
+
+
+def register(app: typer.Typer) -> None:
+    cache = typer.Typer(name="cache", help=_HELP, rich_markup_mode=None)
+    command(cache, "info", example="s2ictl cache info -o json")(info)
+    command(cache, "prune", example="s2ictl cache prune --older-than 7d")(prune)
+    app.add_typer(cache)
+
+
+def info(session: Session) -> None:
+    """Show what is kept for later builds."""
+    with _keeper(session) as keeper:
+        shown = _gathered(_things(keeper, session))
+    session.answer(ui.Answer(text=_table(shown), names=tuple(row.name for row in shown), data=shown))
+
+
+def prune(
+    session: Session, app: App = "", older_than: OlderThan = None, everything: All = False, dry_run: DryRun = False
+) -> None:
+    """Remove what was not used for a month, or what is chosen."""
+    chosen = _choice(app, older_than, everything=everything, now=time.time())
+    with _keeper(session) as keeper:
+        wanted = [thing for thing in _things(keeper, session) if chosen(thing.row)]
+        over = [(thing, dry_run or thing.forget()) for thing in wanted]
+    held = _gathered(thing for thing, is_gone in over if not is_gone)
+    for row in held:
+        session.emit(Notice(text=f"in use, and stays: {' '.join(filter(None, (row.app, row.what)))}", level="warning"))
+    rows = _gathered(thing for thing, is_gone in over if is_gone)
+    freed = sum(row.size for row in rows)
+    data = _Pruned(removed=rows, in_use=held, freed=freed, dry_run=dry_run)
+    session.emit(Notice(text=f"{'would free' if dry_run else 'freed'} {ui.size(freed)}"))
+    session.answer(ui.Answer(text=_table(rows), names=tuple(row.name for row in rows), data=data))
+
+
+def _choice(app: str, older_than: int | None, *, everything: bool, now: float) -> Callable[[Row], bool]:
+    """Which of all are to go."""
+    if everything and (app or older_than is not None):
+        raise InvalidUsage("--all leaves nothing to choose", hint="leave out --all, or --app and --older-than")
+    usual = 0 if everything or app else _MONTH
+    age = usual if older_than is None else older_than
+    before = _iso(now - age)
+    return lambda row: (not app or row.app == app) and (age == 0 or "" < row.used <= before)
+
+
+# --------------------------------------------------------------------------------------------------- what there is
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """What `cache info -o json` says of each; `used` is empty where nobody knows it."""
+
+    kind: str
+    app: str = ""
+    builder: str = ""
+    name: str
+    what: str
+    size: int
+    used: str
+
+
+class _Pruned(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
+    """What `cache prune -o json` says."""
+
+    removed: list[Row]
+    in_use: list[Row]
+    freed: int
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Thing:
+    """One thing that can go by itself; those of one `shelf` are shown together."""
+
+    row: Row
+    forget: Callable[[], bool]
+    shelf: str = ""
+
+
+@contextmanager
+def _keeper(session: Session) -> Iterator[Keeper | None]:
+    """The engine; where there is none, only this machine is spoken of."""
+    with ExitStack() as opened:
+        keeper: Keeper | None = None
+        try:
+            keeper = opened.enter_context(open_engine(session.world, session.emit))
+        except Unreachable as error:
+            session.emit(Notice(text=f"{error.message}: this is what lies on this machine", level="warning"))
+        yield keeper
+
+
+def _things(keeper: Keeper | None, session: Session) -> Iterator[_Thing]:
+    """All that is kept: what the engine has, then what lies here."""
+    if keeper is not None:
+        for kept in keeper.kept():
+            yield _Thing(row=_kept_row(kept), forget=partial(_forget_kept, keeper, kept, session))
+    for thing in stored(cache_directory(session.world)):
+        yield _Thing(row=_stored_row(thing), forget=partial(forget, thing, now=time.time()), shelf=thing.kind)
+
+
+def _forget_kept(keeper: Keeper, kept: Kept, session: Session) -> bool:
+    """What is being made by a build of this machine is not taken away from it."""
+    try:
+        with turn(dependencies_directory(session.world), (kept.name,), seconds=0.0, emit=lambda _: None):
+            return keeper.forget(kept)
+    except LimitReached:
+        return False
+
+
+def _kept_row(kept: Kept) -> Row:
+    return Row(
+        kind=kept.kind,
+        app=kept.app,
+        builder=kept.builder,
+        name=kept.name,
+        what=kept.what,
+        size=kept.size,
+        used=kept.used,
+    )
+
+
+def _stored_row(thing: Stored) -> Row:
+    kind, what = _SHELVES[thing.kind]
+    return Row(kind=kind, name=str(thing.path.parent), what=what, size=thing.size, used=_iso(thing.used))
+
+
+def _gathered(things: Iterable[_Thing]) -> list[Row]:
+    """A row for each thing of the engine's, and one for all that lies together here."""
+    alone: list[Row] = []
+    shelves: dict[str, list[Row]] = {}
+    for thing in things:
+        (shelves.setdefault(thing.shelf, []) if thing.shelf else alone).append(thing.row)
+    return [*alone, *(_together(rows) for rows in shelves.values())]
+
+
+def _together(rows: list[Row]) -> Row:
+    first = rows[0]
+    return msgspec.structs.replace(
+        first,
+        name=os.path.commonpath([row.name for row in rows]),
+        what=f"{first.what}: {len(rows)}",
+        size=sum(row.size for row in rows),
+        used=max(row.used for row in rows),
+    )
+
+
+def _table(rows: list[Row]) -> str:
+    cells = [(row.kind, row.app, row.builder, row.what, ui.size(row.size), row.used) for row in rows]
+    return ui.table(_HEAD, list(cells))
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,141 @@
+"""`cache info` and `cache prune`: what lies on this machine; what an engine keeps is tests/engine/test_caches.py."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from tests.cli import Shell, shell
+
+DAY = 24 * 3600
+
+
+def called(path: str) -> str:
+    """The path with a name as ours are, for a word: what is called otherwise is not ours."""
+    shelf, _, word = path.partition("/")
+    stem, dot, end = word.partition(".")
+    digits = sha256(stem.encode()).hexdigest()
+    return f"{shelf}/{digits if shelf in ('lfs', 'images') else digits[:32]}{dot}{end}"
+
+
+def lies(here: Shell, path: str, *, size: int = 10, days: float = 0.0) -> Path:
+    """A file of ours that was used so many days ago, or a mirror with one file."""
+    return puts(here, called(path), size=size, days=days)
+
+
+def puts(here: Shell, path: str, *, size: int = 10, days: float = 0.0) -> Path:
+    place = here.home / ".cache" / "s2ictl" / path
+    file = place / "objects" / "pack" if path.startswith("git/") else place
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(bytes(size))
+    moment = time.time() - days * DAY
+    os.utime(place, (moment, moment))
+    return place
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Shell:
+    return shell(tmp_path, DOCKER_HOST=f"unix://{tmp_path}/none.sock")
+
+
+def left(here: Shell) -> list[str]:
+    cache = here.home / ".cache" / "s2ictl"
+    return sorted(
+        str(path.relative_to(cache)) for path in cache.rglob("*") if path.is_file() and path.suffix != ".lock"
+    )
+
+
+def test_where_there_is_nothing_nothing_is_shown_and_nothing_made(here: Shell) -> None:
+    ran = here.run("cache", "info")
+    assert (ran.status, ran.stdout) == (0, "KIND  APP  BUILDER  WHAT  SIZE  USED\n")
+    assert list(here.home.iterdir()) == []
+
+
+def test_what_lies_together_is_one_row(here: Shell) -> None:
+    lies(here, "git/aa.1", size=1000)
+    lies(here, "git/bb.2", size=500)
+    lies(here, "lfs/abcd", size=70)
+    lies(here, "digests/cc")
+    lies(here, "images/dd.json")
+    puts(here, "git/empty-sha1")
+    shown = json.loads(here.run("cache", "info", "-o", "json").stdout)
+    assert [(row["kind"], row["what"], row["size"]) for row in shown] == [
+        ("knowledge", "directories: 1", 10),
+        ("source", "repositories: 2", 1500),
+        ("knowledge", "images: 1", 10),
+        ("source", "large files: 1", 70),
+    ]
+
+
+def test_an_engine_that_is_not_there_is_said_and_in_nobody_s_way(here: Shell) -> None:
+    assert "this is what lies on this machine" in here.run("cache", "info").stderr
+
+
+def test_what_was_used_this_month_stays_unless_it_is_chosen(here: Shell) -> None:
+    lies(here, "git/old.1", days=31)
+    lies(here, "git/new.1", days=29)
+    lies(here, "digests/old", days=31)
+    assert here.run("cache", "prune").status == 0
+    assert left(here) == [f"{called('git/new.1')}/objects/pack"]
+    assert here.run("cache", "prune", "--older-than", "7d").status == 0
+    assert left(here) == []
+
+
+def test_a_dry_run_says_what_would_go_and_lets_it_stay(here: Shell) -> None:
+    lies(here, "lfs/abcd", size=2000, days=40)
+    ran = here.run("cache", "prune", "--dry-run", "-o", "json")
+    assert json.loads(ran.stdout)["freed"] == 2000
+    assert ran.stderr.endswith("would free 2.0 kB\n")
+    assert left(here) == [called("lfs/abcd")]
+
+
+def test_all_is_all_but_what_a_build_may_be_reading(here: Shell) -> None:
+    lies(here, "git/read.1")
+    lies(here, "git/rests.1", days=0.1)
+    lies(here, "digests/any")
+    ran = here.run("cache", "prune", "--all")
+    assert "in use, and stays: repositories: 1" in ran.stderr
+    assert left(here) == [f"{called('git/read.1')}/objects/pack"]
+
+
+def test_a_mirror_that_a_build_holds_stays(here: Shell) -> None:
+    held = lies(here, "git/held.1", days=40)
+    with (held.parent / f"{held.stem}.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = here.run("cache", "prune")
+    assert "in use, and stays: repositories: 1" in ran.stderr
+    assert left(here) == [f"{called('git/held.1')}/objects/pack"]
+
+
+def test_one_app_s_caches_are_nothing_of_this_machine(here: Shell) -> None:
+    lies(here, "digests/any", days=40)
+    assert here.run("cache", "prune", "--app", "shop").status == 0
+    assert left(here) == [called("digests/any")]
+
+
+def test_all_leaves_nothing_to_choose(here: Shell) -> None:
+    ran = here.run("cache", "prune", "--all", "--app", "shop")
+    assert (ran.status, ran.stdout) == (2, "")
+    assert "--all leaves nothing to choose" in ran.stderr
+
+
+def test_what_is_not_called_as_ours_is_never_shown_nor_removed(here: Shell) -> None:
+    others = [
+        "git/linux-6.1",
+        "images/holidays.jpg",
+        "images/dd.json",
+        "digests/notes.txt",
+        "lfs/model.bin",
+        "mail/inbox",
+    ]
+    for path in others:
+        puts(here, path, days=400)
+    assert here.run("cache", "info", "-o", "json").stdout.strip() == "[]"
+    assert here.run("cache", "prune", "--all").status == 0
+    assert left(here) == sorted(path if path != others[0] else f"{path}/objects/pack" for path in others)
