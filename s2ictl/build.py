@@ -43,7 +43,7 @@ def make(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
         recipe = recipe_of(request, parts, assembly)
         known = _known(recipe, request, parts, workshop, emit) if request.cache and not request.force else None
         if known is not None:
-            emit(Notice(text=f"unchanged: nothing to build (recipe {recipe})"))
+            emit(Notice(text=f"unchanged: nothing to build (recipe {recipe[:19]})"))
             return known
         assembly = _with_earlier(assembly, request, parts, workshop, emit)
         return _made(_stamped(assembly, recipe, parts.tree), wanted, request, parts, workshop, emit)

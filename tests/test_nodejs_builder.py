@@ -651,6 +651,18 @@ def test_downloads_are_kept_where_a_cache_is_mounted_and_nowhere_else(
     assert (ended.calls[0].rstrip(), left(host.root / "tmp")) == (arguments.format(kept=kept), [])
 
 
+def test_what_yarn_1_has_downloaded_is_not_fetched_again_to_take_the_development_dependencies_away(host: Host) -> None:
+    host.has(npm=SHOWS_CACHES, yarn=SHOWS_CACHES + "mkdir -p node_modules\n", mountpoint=MOUNTED)
+    ended = host.assemble({"package.json": BUILD, "app.js": "", "yarn.lock": ""})
+    caches = [call.split()[2:5] for call in ended.calls]
+    classic = "/var/cache/s2i/yarn-classic"
+    assert caches == [
+        [classic, "install", "--production=false"],
+        [classic, "run", "build"],
+        [classic, "install", "--production=true"],
+    ]
+
+
 # ------------------------------------------------------------------------------------------------------ incremental
 
 

@@ -276,6 +276,32 @@ def test_a_django_database_is_migrated_before_the_start_unless_it_is_switched_of
     assert host.run("run", cwd=host.application, **environ).calls == calls
 
 
+def test_a_database_that_cannot_be_migrated_is_said_to_need_a_place(host: Host) -> None:
+    write(host.application, {"manage.py": MANAGE, "shop/wsgi.py": ""})
+    host.has(python="#!/bin/sh\n[ $1 = -c ] || exit 3\n", gunicorn=WRITES_DOWN)
+    ended = host.run("run", cwd=host.application)
+    assert (ended.status, ended.calls, ended.stderr.splitlines()) == (
+        1,
+        (),
+        [
+            "error: the database could not be migrated; why is said above",
+            "       a database in a file needs a directory that can be written to: "
+            "a volume, where the root is read-only",
+        ],
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "place"), [({}, "/dev/shm"), ({"XDG_RUNTIME_DIR": "/run/user/1001"}, "/run/user/1001")]
+)
+def test_gunicorn_keeps_its_socket_where_a_read_only_container_has_a_place(
+    host: Host, environ: Mapping[str, str], place: str
+) -> None:
+    write(host.application, {"app.py": FLASK})
+    host.has(gunicorn='#!/bin/sh\necho "$XDG_RUNTIME_DIR" >>"$CALLS"\n')
+    assert host.run("run", cwd=host.application, **environ).calls == (place,)
+
+
 # ------------------------------------------------------------------------------------------------ what is installed
 
 MIRROR = "https://someone:canary@mirror.invalid/simple"

@@ -39,7 +39,7 @@ def test_the_second_build_of_the_same_is_the_first_one_s_image_and_nothing_runs(
     assert bench.build(NAMED) == replace(first, unchanged=True)
     assert len(bench.engine.assembled) == 1
     recipe = bench.engine.images[str(TAG)].labels[RECIPE]
-    assert bench.notices()[-2:] == [f"unchanged: nothing to build (recipe {recipe})", DONE]
+    assert bench.notices()[-2:] == [f"unchanged: nothing to build (recipe {recipe[:19]})", DONE]
     assert [each.name for each in bench.events if isinstance(each, StepFinished)] == ["fetch", "choose builder"]
 
 

@@ -15,6 +15,7 @@ import msgspec
 import typer
 
 from s2ictl import ui
+from s2ictl.addresses import DOCKER_HUB
 from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import duration
 from s2ictl.cli.places import cache_directory, dependencies_directory
@@ -161,7 +162,7 @@ def _kept_row(kept: Kept) -> Row:
     return Row(
         kind=kept.kind,
         app=kept.app,
-        builder=kept.builder,
+        builder=kept.builder.removeprefix(f"{DOCKER_HUB}/"),
         name=kept.name,
         what=kept.what,
         size=kept.size,

@@ -52,7 +52,11 @@ class Desk:
             _wait_for("running\n", said, process)
             yield process
         finally:
-            process.wait(timeout=20)
+            try:
+                process.wait(timeout=20)
+            finally:
+                process.kill()
+                process.wait()
 
     def brings(self, script: str, text: str) -> Path:
         """Put a script into the source."""

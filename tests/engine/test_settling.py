@@ -34,7 +34,7 @@ from tests import testbed
 from tests.engine import tiny
 from tests.engine.world import Real
 from tests.fakes.engine import Script
-from tests.fakes.engine_contract import NAME, ask, assembly
+from tests.fakes.engine_contract import CONFIG, NAME, ask, assembly
 
 EPOCH = 1_700_000_000
 MAKES = Script(text=f"cp /tmp/src/hello.txt /opt/app/; date; touch -d @{EPOCH} /opt/app/hello.txt /opt/app")
@@ -200,18 +200,24 @@ def test_a_layer_that_only_one_of_them_has_differs_in_all_its_paths(settled: Rea
 
 
 def test_the_newest_image_of_a_label_is_found(world: Real) -> None:
-    with (
-        tiny.imported(world.api, "contract/older:1", tiny.rootfs({}), "LABEL io.s2ictl.test=contract"),
-        tiny.imported(world.api, "contract/else:1", tiny.rootfs({}), "LABEL io.s2ictl.test=other"),
-    ):
-        time.sleep(1.1)
-        with tiny.imported(
-            world.api, "contract/newer:1", tiny.rootfs({"a": b""}), "LABEL io.s2ictl.test=contract"
-        ) as newer:
-            found = world.engine.find("io.s2ictl.test", "contract")
-    assert found is not None
-    assert found.id == newer
-    assert world.engine.find("io.s2ictl.test", "contract") is None
+    older, _ = (_labelled(world, name, value) for name, value in (("older", "contract"), ("else", "other")))
+    assert _found(world) == older
+    time.sleep(1.1)  # an engine tells the age of images in whole seconds
+    newer = _labelled(world, "newer", "contract")
+    assert _found(world) == newer
+    tiny.remove_named(world.api, "contract/older", "contract/newer")
+    assert _found(world) == ""
+
+
+def _labelled(world: Real, name: str, value: str) -> str:
+    config = replace(CONFIG, labels={"io.s2ictl.test": value})
+    base, names = world.builder(Script(text="true")), (Reference.parse(f"contract/{name}:1"),)
+    return world.engine.assemble(assembly(base, names=names, config=lambda _: config), lambda _: None).id
+
+
+def _found(world: Real) -> str:
+    found = world.engine.find("io.s2ictl.test", "contract")
+    return found.id if found else ""
 
 
 def test_an_image_gets_all_names_or_none(world: Real) -> None:
