@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -58,6 +59,8 @@ def main() -> int:
     parser.add_argument("--soak", action="store_true", help="the long form of every campaign")
     parser.add_argument("layers", nargs="*", choices=[[], *[layer.name for layer in LAYERS]], help="only these")
     options = parser.parse_args()
+    # Behind a shell's `&` a process begins deaf to Ctrl-C, and so would all that the tests start and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     chosen = [layer for layer in LAYERS if not options.layers or layer.name in options.layers]
     extra = ("--soak",) if options.soak else ()
     try:
