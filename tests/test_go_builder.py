@@ -14,6 +14,7 @@ import pytest
 
 from s2ictl.cli.workshop import package_sources
 from s2ictl.models import Secret
+from tests.scripted import Ended, provide, run, write
 
 BUILDER = Path(__file__).parent.parent / "builders" / "go"
 SCRIPTS = BUILDER / "s2i" / "bin"
@@ -68,14 +69,6 @@ FLAGS = "-trimpath -buildvcs=false -modcacherw '-ldflags=-s -w -buildid='"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    status: int
-    stdout: str
-    stderr: str
-    calls: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One directory that stands for the container: its programs, its upload and its application."""
 
@@ -94,26 +87,11 @@ class Host:
         return self.root / "root" / "cache"
 
     def has(self, **programs: str) -> Host:
-        for name, text in programs.items():
-            program = self.root / "programs" / name
-            program.write_text(text)
-            program.chmod(0o755)
+        provide(self.root / "programs", programs)
         return self
 
     def run(self, name: str, *arguments: str, **environ: str) -> Ended:
-        calls = self.root / "calls"
-        calls.write_text("")
-        ended = subprocess.run(
-            [str(SCRIPTS / name), *arguments],
-            cwd=self.root,
-            env={**self._environ(), "CALLS": str(calls), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
-        )
-        said = re.sub(r"/tmp/tmp\.\w+", "/scratch", calls.read_text().replace(str(self.root), ""))
-        return Ended(status=ended.returncode, stdout=ended.stdout, stderr=ended.stderr, calls=tuple(said.splitlines()))
+        return run(SCRIPTS / name, *arguments, root=self.root, cwd=self.root, environ={**self._environ(), **environ})
 
     def assemble(self, files: Mapping[str, str], **environ: str) -> Ended:
         write(self.source, files)
@@ -135,13 +113,6 @@ def host(tmp_path: Path) -> Host:
     for directory in ("programs", "tmp", "src", "root/app", "root/cache/build", "root/cache/mod"):
         (tmp_path / directory).mkdir(parents=True)
     return Host(root=tmp_path).has(go=GO, mountpoint=NOT_A_MOUNT, tini=BECOMES)
-
-
-def write(directory: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def left(directory: Path) -> list[str]:

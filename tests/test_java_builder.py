@@ -15,6 +15,7 @@ import pytest
 from s2ictl.builders import load
 from s2ictl.cli.workshop import package_sources
 from s2ictl.models import Secret
+from tests.scripted import Ended, plain, run, write
 
 BUILDER = Path(__file__).parent.parent / "builders" / "java"
 SCRIPTS = BUILDER / "s2i" / "bin"
@@ -71,18 +72,6 @@ JAVA_8 = "<project><properties><java.version>1.8</java.version></properties></pr
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    status: int
-    stdout: str
-    stderr: str
-    calls: tuple[str, ...]
-
-    @property
-    def error(self) -> str:
-        return self.stderr.partition("\n")[0]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One directory that stands for the container: its programs, its upload and its application."""
 
@@ -116,25 +105,13 @@ class Host:
         )
 
     def run(self, name: str, *arguments: str, **environ: str) -> Ended:
-        calls = self.root / "calls"
-        calls.write_text("")
-        ended = subprocess.run(
-            [str(SCRIPTS / name), *arguments],
-            cwd=self.deployments,
-            env={**self._environ(), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
+        return run(
+            SCRIPTS / name, *arguments, root=self.root, cwd=self.deployments, environ={**self._environ(), **environ}
         )
-        told = calls.read_text().replace(str(self.root), "")
-        told = re.sub(r"/tmp/tmp\.\w+", "/scratch", told)
-        return Ended(status=ended.returncode, stdout=ended.stdout, stderr=ended.stderr, calls=tuple(told.splitlines()))
 
     def kept(self, name: str) -> str:
         """What a program saw of the scratch directory."""
-        text = (self.root / name).read_text().replace(str(self.root), "")
-        return re.sub(r"/tmp/tmp\.\w+", "/scratch", text)
+        return plain((self.root / name).read_text(), self.root)
 
     def _environ(self) -> Mapping[str, str]:
         return {
@@ -163,13 +140,6 @@ def host(tmp_path: Path) -> Host:
         write(tmp_path, {path: text})
         (tmp_path / path).chmod(0o755)
     return Host(root=tmp_path)
-
-
-def write(directory: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def left(directory: Path) -> list[str]:

@@ -18,6 +18,7 @@ import pytest
 
 from s2ictl.cli.workshop import package_sources
 from tests.fakes.node import INSTALLED, MANIFESTS, NODE, says
+from tests.scripted import Ended, provide, run, write
 
 BUILDER = Path(__file__).parent.parent / "builders" / "nodejs"
 SCRIPTS = BUILDER / "s2i" / "bin"
@@ -43,14 +44,6 @@ exec "$@"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    status: int
-    stdout: str
-    stderr: str
-    calls: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """One directory that stands for the container: its programs, its upload and its application."""
 
@@ -65,10 +58,7 @@ class Host:
         return self.root / "app" / "src"
 
     def has(self, **programs: str) -> Host:
-        for name, text in programs.items():
-            program = self.root / "programs" / name
-            program.write_text(text)
-            program.chmod(0o755)
+        provide(self.root / "programs", programs)
         return self
 
     def assemble(self, files: Mapping[str, str], **environ: str) -> Ended:
@@ -76,21 +66,16 @@ class Host:
         return self.run("assemble", **environ)
 
     def run(self, name: str, *arguments: str, **environ: str) -> Ended:
-        calls, said = self.root / "calls", self.root / "said"
-        calls.write_text("")
+        said = self.root / "said"
         lies = self.source if (self.source / "package.json").exists() else self.application
         said.write_text(says(_package_files(lies), environ))
-        ended = subprocess.run(
-            [str(SCRIPTS / name), *arguments],
+        return run(
+            SCRIPTS / name,
+            *arguments,
+            root=self.root,
             cwd=self.application,
-            env={**self._environ(), "CALLS": str(calls), "SAID": str(said), **environ},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
+            environ={**self._environ(), "SAID": str(said), **environ},
         )
-        made = re.sub(r"/tmp/tmp\.\w+", "/scratch", calls.read_text().replace(str(self.root), ""))
-        return Ended(status=ended.returncode, stdout=ended.stdout, stderr=ended.stderr, calls=tuple(made.splitlines()))
 
     def told(self, what: str) -> str:
         """What a package manager found in a file when it was called last."""
@@ -119,13 +104,6 @@ def host(tmp_path: Path) -> Host:
 
 def _package_files(directory: Path) -> Mapping[str, str]:
     return {str(path.relative_to(directory)): path.read_text() for path in directory.rglob("package.json")}
-
-
-def write(directory: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 def package(**said: Any) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from s2ictl.builders import detect, load, load_all
+from tests.scripted import Ended, provide, run, write
 
 BUILDERS = Path(__file__).parent.parent / "builders"
 SCRIPTS = BUILDERS / "static" / "s2i" / "bin"
@@ -22,13 +23,6 @@ cp "$configuration" "$KEPT"
 exit "${STATUS:-0}"
 """
 PAGE = {"index.html": "hello"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ended:
-    status: int
-    stdout: str
-    stderr: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +44,12 @@ class Host:
         return self.run("assemble", **environ)
 
     def run(self, name: str, *arguments: str, **environ: str) -> Ended:
-        ended = subprocess.run(
-            [str(SCRIPTS / name), *arguments],
+        return run(
+            SCRIPTS / name,
+            *arguments,
+            root=self.root,
             cwd=self.root,
-            env={
+            environ={
                 "PATH": f"{self.root / 'programs'}:/usr/bin:/bin",
                 "TMPDIR": str(self.root / "tmp"),
                 "S2I_DESTINATION": str(self.root),
@@ -61,12 +57,7 @@ class Host:
                 "KEPT": str(self.root / "kept"),
                 **environ,
             },
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=30,
         )
-        return Ended(status=ended.returncode, stdout=ended.stdout, stderr=ended.stderr)
 
     def served(self) -> list[str]:
         site = self.application / "site"
@@ -77,17 +68,8 @@ class Host:
 def host(tmp_path: Path) -> Host:
     for directory in ("programs", "tmp", "src", "app/src"):
         (tmp_path / directory).mkdir(parents=True)
-    nginx = tmp_path / "programs" / "nginx"
-    nginx.write_text(NGINX)
-    nginx.chmod(0o755)
+    provide(tmp_path / "programs", {"nginx": NGINX})
     return Host(root=tmp_path)
-
-
-def write(directory: Path, files: Mapping[str, str]) -> None:
-    for name, text in files.items():
-        path = directory / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
 
 
 # ----------------------------------------------------------------------------------------------------- what is served

@@ -236,8 +236,8 @@ def ignore(_event: Event) -> None:
     """Nobody looks on."""
 
 
-def tree_of(files: Mapping[str, str]) -> Tree:
-    contents = {name: text.encode() for name, text in sorted(files.items())}
+def tree_of(files: Mapping[str, str | bytes]) -> Tree:
+    contents = {name: file.encode() if isinstance(file, str) else file for name, file in sorted(files.items())}
 
     parents = {str(parent) for name in contents for parent in PurePosixPath(name).parents} - {"."}
 

@@ -13,11 +13,11 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,10 +30,11 @@ from s2ictl.engines.docker import Docker, open_docker
 from s2ictl.errors import AssembleFailed
 from s2ictl.events import Event, Line
 from s2ictl.leases import this_host
-from s2ictl.models import BuildRequest, Member, Reference, Secret, Source, Tree
+from s2ictl.models import BuildRequest, Reference, Secret, Source
 from s2ictl.transport import HASTY, Transport
 from s2ictl.workshop import Workshop
 from tests import testbed
+from tests.engine.apps import tree_of
 from tests.testbed.certificates import Pair, authority
 
 BUNDLE = addresses.ca_bundle(os.environ, flag=None, cwd=Path.cwd())
@@ -387,27 +388,6 @@ class Running:
 
 def ignore(_event: Event) -> None:
     """Nobody looks on."""
-
-
-def tree_of(files: Mapping[str, str | bytes]) -> Tree:
-    contents = {name: file.encode() if isinstance(file, str) else file for name, file in sorted(files.items())}
-
-    parents = sorted({str(parent) for name in contents for parent in PurePosixPath(name).parents} - {"."})
-
-    def members() -> Iterator[tuple[Member, Callable[[int], bytes]]]:
-        for name in parents:
-            yield Member(path=name, kind="directory", mode=0o755), lambda _: b""
-        for name, content in contents.items():
-            yield Member(path=name, kind="file", mode=0o644, size=len(content)), io.BytesIO(content).read
-
-    return Tree(
-        location="/nowhere",
-        context_dir="",
-        commit=None,
-        paths=tuple(contents),
-        read=contents.__getitem__,
-        members=members,
-    )
 
 
 def sample_of(folder: Folder) -> dict[str, str | bytes]:
