@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from functools import cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import s2ictl
 from s2ictl import scripts, sources
@@ -22,6 +23,8 @@ from s2ictl.models import ImageFacts, Login, Logins, Reference, Secret, Source, 
 from s2ictl.sources import FetchOptions
 from s2ictl.turns import in_time, turn
 from s2ictl.workshop import Workshop
+
+T = TypeVar("T")
 
 _BUILDERS = "S2ICTL_BUILDERS"
 _TOKEN = "S2ICTL_GIT_TOKEN"  # noqa: S105  (its name)
@@ -114,22 +117,20 @@ def fetch(
     world: World, options: FetchOptions, find_login: Logins, source: Source, emit: Emit
 ) -> AbstractContextManager[Tree]:
     """The source's tree, by this world's cache, network and logins."""
-    return sources.fetch(
-        source,
-        cache=cache_directory(world),
-        environ=world.environ,
-        emit=emit,
-        options=options,
-        find_login=find_login,
-        stdin=getattr(world.stdin, "buffer", None),
-    )
+    return _brought(sources.fetch, world, options, find_login, source, emit)
 
 
 def bring(
     world: World, options: FetchOptions, find_login: Logins, source: Source, emit: Emit
 ) -> AbstractContextManager[Path]:
     """Where one file can be read, by the same ways."""
-    return sources.bring_file(
+    return _brought(sources.bring_file, world, options, find_login, source, emit)
+
+
+def _brought(
+    ways: Callable[..., T], world: World, options: FetchOptions, find_login: Logins, source: Source, emit: Emit
+) -> T:
+    return ways(
         source,
         cache=cache_directory(world),
         environ=world.environ,
