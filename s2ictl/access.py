@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -16,17 +15,22 @@ import msgspec
 
 from s2ictl.addresses import DOCKER_HUB_NAMES, is_loopback, may_lead, origin_of, shown, split
 from s2ictl.errors import ConnectionLost, PullUnauthorized, Refused, RegistryFailed
+from s2ictl.expressions import expression
 from s2ictl.models import Login, Logins
 from s2ictl.transport import REDIRECTS, Response, Transport
+from s2ictl.values import dataclass
 
 _DOCKER_HUB_API = "registry-1.docker.io"
 _SAID = 300
+_MOST_TOKENS = 20
+_LARGEST_TOKEN = 64 * 1024
+_ONLY_TLS = Response(status=400, headers={})  # the answer of who is polite; others hang up on who comes without TLS
 
 Scope = tuple[str, ...]
 Exchange = Callable[[Mapping[str, str]], Response]
 
-_CHALLENGE = re.compile(
-    r'(?P<key>[a-z_]+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s",]+))|(?P<scheme>[a-z]+)', re.IGNORECASE
+_CHALLENGE = expression(
+    r'(?P<key>[a-z_]{1,32}+)\s*=\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s",]+))|(?P<scheme>[a-z]+)', re.IGNORECASE
 )
 
 
@@ -35,6 +39,14 @@ class _Token(msgspec.Struct, frozen=True, kw_only=True):
 
     token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]*\Z")] = ""
     access_token: Annotated[str, msgspec.Meta(pattern=r"^[!-~]*\Z")] = ""
+
+
+class _Gate:
+    """What is the same for all who come for anything in a registry: its address, and where it has tokens fetched."""
+
+    def __init__(self) -> None:
+        self.root = ""
+        self.challenge: Mapping[str, str] | None = None
 
 
 class Access:
@@ -47,20 +59,21 @@ class Access:
         self._place = f"{host}/{repository}" if repository else host
         self._transport = transport
         self._logins = logins
-        self._may_be_plain = host in insecure or is_loopback(split(f"//{host}").hostname or "")
-        self._root = ""
+        self._may_be_plain = host.lower() in map(str.lower, insecure) or is_loopback(split(f"//{host}").hostname or "")
+        self._gate = transport.known((_Gate, host), _Gate)
         self._login: Login | None = None
         self.asked = False
-        self._kept: dict[Scope, str] = {}
+        self._always = ""
+        self._tokens: list[tuple[frozenset[str], str]] = []
 
     @property
     def root(self) -> str:
         """The address of the registry. Without TLS it may be on this machine, or where the user said so."""
-        if not self._root:
+        if not self._gate.root:
             address = _DOCKER_HUB_API if self.host in DOCKER_HUB_NAMES else self.host
-            secure = not self._may_be_plain or self._wants_tls(f"http://{address}")
-            self._root = f"{'https' if secure else 'http'}://{address}"
-        return self._root
+            plain = self._may_be_plain and not self._wants_tls(address)
+            self._gate.root = f"{'http' if plain else 'https'}://{address}"
+        return self._gate.root
 
     @property
     def login(self) -> Login | None:
@@ -71,13 +84,20 @@ class Access:
 
     def headers(self, url: str, scope: Scope) -> Mapping[str, str]:
         """What to send along to this address: never anything to another host."""
-        value = self._kept.get(scope) or self._kept.get((), "")
-        return {"Authorization": value} if value and origin_of(url) == origin_of(self.root) else {}
+        if origin_of(url) != origin_of(self.root):
+            return {}
+        value = self._always or self._token_for(scope)
+        return {"Authorization": value} if value else {}
 
     def authorized(self, exchange: Exchange, url: str, scope: Scope) -> Response:
         """Make an exchange; if a login is wanted, or a token has expired, once more with a new one."""
+        if origin_of(url) != origin_of(self.root):
+            return exchange({})
+        refusal = self._prepared(scope)
+        if refusal:
+            return refusal
         answer = exchange(self.headers(url, scope))
-        if answer.status != 401 or origin_of(url) != origin_of(self.root):
+        if answer.status != 401:
             return answer
         return self.renew(answer, scope) or exchange(self.headers(url, scope))
 
@@ -87,12 +107,32 @@ class Access:
         if "bearer" in challenges:
             if self.login is None or self.login.kind != "bearer":
                 return self._fetch_token(challenges["bearer"], scope)
-            self._kept[()] = f"Bearer {self.login.password.reveal()}"
+            self._always = f"Bearer {self.login.password.reveal()}"
             return None
         if "basic" not in challenges or self.login is None or self.login.kind != "password":
             return answer
-        self._kept[()] = self.login.basic()
+        self._always = self.login.basic()
         return None
+
+    def complaint(self, answer: Response) -> str:
+        """What the registry says for itself, made short: it is shown, never acted upon. Some repeat what they heard."""
+        text = _said_by(answer)
+        for _, value in self._tokens:
+            text = text.replace(value.removeprefix("Bearer "), "<redacted>")
+        if self._login is not None:
+            text = self._login.redacted(text)
+        return f": {text[:_SAID]}" if text else ""
+
+    def _prepared(self, scope: Scope) -> Response | None:
+        """Have a token before it is asked for, once it is known that one is; answers the refusal."""
+        if self._gate.challenge is None or self._token_for(scope):
+            return None
+        return self._fetch_token(self._gate.challenge, scope)
+
+    def _token_for(self, scope: Scope) -> str:
+        """The newest token that was asked for with at least these rights."""
+        wanted = _rights(scope)
+        return next((value for rights, value in reversed(self._tokens) if wanted <= rights), "")
 
     def _fetch_token(self, parameters: Mapping[str, str], scope: Scope) -> Response | None:
         realm = parameters.get("realm", "")
@@ -107,11 +147,16 @@ class Access:
             token = _Token()
         value = token.token or token.access_token
         if not value:
-            return Response(status=401, headers={}, body=b"the token service gave no token")
-        self._kept[scope] = f"Bearer {value}"
+            raise RegistryFailed(
+                f"the registry {self.host} gives no token",
+                detail=f"its token service at {shown(realm)} answered 200, and not with a token",
+            )
+        self._gate.challenge = parameters
+        self._tokens = [*self._tokens[-_MOST_TOKENS:], (_rights(scope), f"Bearer {value}")]
         return None
 
     def _ask_for_token(self, realm: str, fields: list[tuple[str, str]]) -> Response:
+        """Ask once: whoever needs the token asks for all of it again, and the tries of both would multiply."""
         if self.login is not None and self.login.kind == "identity":
             scope = " ".join(value for key, value in fields if key == "scope")
             form = {
@@ -122,10 +167,12 @@ class Access:
                 "refresh_token": self.login.password.reveal(),
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            return self._transport.request("POST", realm, headers=headers, body=urlencode(form).encode())
+            return self._transport.once(
+                "POST", realm, headers=headers, body=urlencode(form).encode(), limit=_LARGEST_TOKEN
+            )
         headers = {"Authorization": self.login.basic()} if self.login else {}
         joint = "&" if split(realm).query else "?"
-        return self._transport.request("GET", f"{realm}{joint}{urlencode(fields)}", headers=headers)
+        return self._transport.once("GET", f"{realm}{joint}{urlencode(fields)}", headers=headers, limit=_LARGEST_TOKEN)
 
     def _check_realm(self, realm: str) -> None:
         parts, own = split(realm), split(self.root)
@@ -138,13 +185,26 @@ class Access:
         )
 
     def _wants_tls(self, address: str) -> bool:
+        def ask() -> Response:
+            try:
+                # OPTIONS, because no redirect of it is followed: one to https is the answer to the question.
+                return self._transport.once("OPTIONS", f"http://{address}/v2/")
+            except ConnectionLost:
+                if self._transport.speak_tls(f"https://{address}"):
+                    return _ONLY_TLS
+                raise
+
         try:
-            # OPTIONS, because no redirect of it is followed: one to https is the answer to the question.
-            status = self._transport.request("OPTIONS", f"{address}/v2/").status
+            status = self._transport.persist(ask).status
         except ConnectionLost:
-            # A server that speaks only TLS hangs up, unless it is polite enough to answer 400.
-            return True
+            return False
         return status == 400 or status in REDIRECTS
+
+
+def _rights(scope: Scope) -> frozenset[str]:
+    """Each action of a scope by itself: who may pull and push may also pull."""
+    parts = (one.rpartition(":") for one in scope)
+    return frozenset(f"{what}:{action}" for what, _, actions in parts for action in actions.split(","))
 
 
 def parse_challenges(header: str) -> dict[str, dict[str, str]]:
@@ -179,7 +239,7 @@ def greet(host: str, *, transport: Transport, logins: Logins, insecure: frozense
     )
     login = access.login if access.asked else None
     if answer.status in (401, 403):
-        raise _not_let_in(host, login, f"it answered {answer.status}{complaint(answer)}")
+        raise _not_let_in(host, login, f"it answered {answer.status}{access.complaint(answer)}")
     if answer.status != 200:
         raise RegistryFailed(f"{host} is no registry, or not well", detail=f"it answered {answer.status} to /v2/")
     return Greeting(address=access.root, username=login.username if login else "")
@@ -205,11 +265,10 @@ class _Complaints(msgspec.Struct, frozen=True):
     errors: tuple[_Complaint, ...]
 
 
-def complaint(answer: Response) -> str:
-    """What the registry says for itself, made short: it is shown, never acted upon."""
+def _said_by(answer: Response) -> str:
     try:
         said = msgspec.json.decode(answer.body, type=_Complaints).errors
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return ""
     text = "; ".join(f"{one.code} {one.message}".strip() for one in said[:3])
-    return f": {' '.join(text.split())[:_SAID]}" if text else ""
+    return " ".join(text.split())

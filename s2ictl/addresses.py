@@ -132,14 +132,19 @@ def _stands_for(entry: str, host: str, port: int) -> bool:
     """One entry of NO_PROXY: `*`, an address, a network, or a name with all that is below it."""
     if entry == "*":
         return True
-    if "/" in entry:
-        address = _address(host)
-        try:
-            return address is not None and address in ipaddress.ip_network(entry, strict=False)
-        except ValueError:
-            return False
-    name = entry.removesuffix(f":{port}").strip("[]").removeprefix("*").removeprefix(".")
-    return bool(name) and (host == name or host.endswith(f".{name}"))
+    address, network = _address(host), _network(entry)
+    if network:
+        return address is not None and address in network
+    name = entry.removesuffix(f":{port}").strip("[]").removeprefix("*").removeprefix(".").rstrip(".")
+    return bool(name) and f".{host.rstrip('.')}".endswith(f".{name}")
+
+
+def _network(entry: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    """An entry that is an address, or all of them that begin alike."""
+    try:
+        return ipaddress.ip_network(entry.strip("[]"), strict=False)
+    except ValueError:
+        return None
 
 
 def shown(url: str) -> str:

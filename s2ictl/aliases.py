@@ -6,30 +6,21 @@ under it elsewhere was made for other versions of a language, so it is never sil
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from s2ictl.addresses import DOCKER_HUB
-from s2ictl.errors import PullBuilderImageFailed
 from s2ictl.events import Notice
+from s2ictl.expressions import expression
 from s2ictl.models import Reference
+from s2ictl.values import dataclass
 
 if TYPE_CHECKING:
     from s2ictl.builders import Folder
 
 _ACCOUNTS = ("kubesphere", "kubespheredev")  # KubeSphere has the same builders under both
-_LEVEL = re.compile(r"[a-z]+-([0-9]+)(?:-|$)")
-
-_BY_JAVA = "a war that starts by itself is run by the builder java"
-
-# Those of KubeSphere for which there is no builder here: what each is for, and what serves instead.
-_NOT_HERE: Mapping[str, tuple[str, str]] = {
-    "s2i-binary": ("finished binaries", "s2ictl b2i FILE --tag NAME makes such an image without a builder"),
-    "tomcat85-java8-centos7": ("wars on Tomcat 8.5 and Java 8", _BY_JAVA),
-    "tomcat85-java11-centos7": ("wars on Tomcat 8.5 and Java 11", _BY_JAVA),
-}
+_LEVEL = expression(r"[a-z]+-([0-9]+)(?:-|$)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +39,7 @@ class Meant:
         plan = self.folder.blueprint
         serves, _, _ = plan.description.partition(";")
         missing = f", not the {self.level} of that name" if self.level else ""
-        here = f"the builder {plan.name} stands in here: {plan.display_name}{missing} ({serves})"
+        here = f"the builder {self.folder.word} stands in here: {plan.display_name}{missing} ({serves})"
         return f"{self.word} is another platform's; {here}. That image itself: {self.other}"
 
     @property
@@ -59,8 +50,8 @@ class Meant:
 def meant(word: str, folders: Iterable[Folder]) -> Meant | None:
     """Our builder for the name of another platform's; None where it is no such name."""
     last = word.rpartition("/")[2].partition(":")[0]
-    known = [(folder, alias) for folder in folders for alias in folder.blueprint.aliases if _last(alias) == last]
-    if not known and last not in _NOT_HERE:
+    known = [(folder, alias) for each in folders for folder, alias in each.known_as if _last(alias) == last]
+    if not known:
         return None
     written = Reference.parse(word)
     account = written.repository.removesuffix(last).rstrip("/")
@@ -71,8 +62,6 @@ def meant(word: str, folders: Iterable[Folder]) -> Meant | None:
         if account in ("", home, *_ACCOUNTS):
             other = _elsewhere(written, alias.registry, account or home, last)
             return Meant(word=word, folder=folder, other=other, level=_unserved(last, folder))
-    if last in _NOT_HERE and account in ("", *_ACCOUNTS):
-        raise _refused(word, last, _elsewhere(written, "", account or _ACCOUNTS[-1], last))
     return None
 
 
@@ -93,12 +82,3 @@ def _unserved(alias: str, folder: Folder) -> str:
         return ""
     number = found[1]
     return f"{number[0]}.{number[1:]}" if "." in plan.version and len(number) > 1 else number
-
-
-def _refused(word: str, known: str, image: Reference) -> PullBuilderImageFailed:
-    purpose, instead = _NOT_HERE[known]
-    return PullBuilderImageFailed(
-        f"{word} is KubeSphere's builder for {purpose}, and no builder here stands in for it",
-        detail=instead,
-        hint=f"name that image itself: {image}",
-    )

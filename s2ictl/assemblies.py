@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -30,10 +30,12 @@ from s2ictl.models import (
 )
 from s2ictl.scripts import Located, Script, Scripts
 from s2ictl.uploads import script_entries, source_entries, upload
+from s2ictl.values import dataclass
 
 METADATA = "/tmp/.s2i/image_metadata.json"  # noqa: S108  (in the container, as the contract says)
 _METADATA_LIMIT = 256 * 1024
 EPOCH = "SOURCE_DATE_EPOCH"
+_RUNTIME = "RUNTIME_IMAGE"  # the variable that tells scripts what the result is put onto
 _ENVIRONMENT, _OLD_ENVIRONMENT = ".s2i/environment", ".sti/environment"
 _LARGEST_BUNDLE = 4 << 20
 _LONGEST_PATTERN = 1000
@@ -49,13 +51,17 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What a build is made of, all of it found before anything runs; `runtime` is the image that is to run the result,
-    where that is another one."""
+    """What a build is made of, all of it found before anything runs.
+
+    `runtime` is the image that is to run the result, where that is another one; `server` is its name where it is the
+    builder that was asked for, and `builder` the one that builds for it.
+    """
 
     tree: Tree
     builder: Builder
     scripts: Scripts
     runtime: Builder | None = None
+    server: str = ""
 
 
 def describe(request: BuildRequest, parts: Parts, emit: Emit) -> Assembly:
@@ -64,7 +70,9 @@ def describe(request: BuildRequest, parts: Parts, emit: Emit) -> Assembly:
     caches = caches_of(request, parts.tree, builder, emit)
     _refuse_volumes(request, builder)
     environment = environment_of(request, *_environment_file(parts.tree, emit), emit)
-    labels = labels_of(request, parts.tree, builder, record_of(request, allowed_uids=uids.shown(request.allowed_uids)))
+    both = replace(request, runtime_image=request.runtime_image or parts.server)  # a rebuild is by the same two
+    record = record_of(both, allowed_uids=uids.shown(request.allowed_uids))
+    labels = labels_of(request, parts.tree, builder, record)
     assemble = _required("assemble", parts)
     run = _required("run", parts) if parts.runtime is None else None
     user = _user("--assemble-user", request.assemble_user, builder, request, emit)
@@ -131,7 +139,8 @@ def _in_two(
         confinement=replace(first.confinement, volumes=()),
     )
     runtime = Runtime(assembly=second, artifacts=_artifacts(request, image, root), root=root)
-    return replace(first, names=(), config=second.config, runtime=runtime)
+    exports = (*first.exports, (_RUNTIME, image.image))
+    return replace(first, names=(), config=second.config, exports=exports, runtime=runtime)
 
 
 def with_saved(assembly: Assembly, request: BuildRequest, parts: Parts, earlier: Earlier) -> Assembly:
@@ -310,7 +319,10 @@ def excluding(pattern: str) -> Callable[[str], bool]:
 
 def _source(request: BuildRequest, parts: Parts) -> Callable[[], Iterator[Entry]]:
     carried = () if parts.scripts.place else _named(parts.scripts, "assemble", "run", "save-artifacts")
-    return partial(source_entries, parts.tree, carried, parts.builder.destination, excluding(request.exclude))
+    # Older tools make a place for scripts in any case, and it stays in the image. Ours do not count on that.
+    place = not parts.builder.facts.labels.get(MADE_OF)
+    excluded = excluding(request.exclude)
+    return partial(source_entries, parts.tree, carried, parts.builder.destination, excluded, place=place)
 
 
 # ---------------------------------------------------------------------------------------------------- what is read

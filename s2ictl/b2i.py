@@ -1,157 +1,134 @@
-"""STORY: artifact → base → one layer → registry or layout → digest. No container engine has a part in it."""
+"""STORY: artifact → what it means → base and layers, or builder and container → where it is wanted → digest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 
-from s2ictl import oci
-from s2ictl.addresses import DOCKER_HUB
-from s2ictl.artifacts import read
-from s2ictl.engines.append import Picture, Recipe, append, deliver, nothing
-from s2ictl.errors import InvalidArtifact, InvalidUsage, Refused
-from s2ictl.events import Emit, step
-from s2ictl.layouts import Layout, writable
-from s2ictl.models import Artifact, Binary, Image, Reference
-from s2ictl.registry import Repository
-
-OpenRepository = Callable[[Reference], Repository]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LayoutBase:
-    """An image in an OCI layout, as somebody named it."""
-
-    directory: Path
-    tag: str = ""
-
-    def __str__(self) -> str:
-        return f"oci:{self.directory}" + (f":{self.tag}" if self.tag else "")
+from s2ictl import build, footing, oci, targets, uids
+from s2ictl.artifacts import parts_of, tree_of
+from s2ictl.engines.append import Recipe, append
+from s2ictl.events import Emit, Notice, step
+from s2ictl.fittings import Fitting, fitted
+from s2ictl.footing import Supplies
+from s2ictl.labels import labels_of, merged, record_of
+from s2ictl.models import Builder, Image, ImageConfig, ImageFacts, Target, Tree
+from s2ictl.planning import Plan, spare_base
+from s2ictl.tarballs import loaded_id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class B2IRequest:
-    """Flags become one value before anything happens. A base of None is `scratch`: the artifact brings all it needs."""
-
-    artifact: Path
-    base: Reference | LayoutBase | None
-    names: tuple[Reference, ...]
-    push: bool
-    layouts: tuple[Path, ...] = ()
-    env: tuple[tuple[str, str], ...] = ()
-    labels: tuple[tuple[str, str], ...] = ()
-    ports: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
-    user: str = ""
-    epoch: int = 0
-
-
-def b2i(request: B2IRequest, *, repository: OpenRepository, emit: Emit) -> Image:
+def b2i(plan: Plan, supplies: Supplies, *, emit: Emit) -> Image:
     """Turn an artifact into an image where it is wanted, named by its digest."""
-    with step("read", str(request.artifact), emit):
-        recipe = plan(request)
-    with step("base", str(request.base or "scratch"), emit):
-        base = _base(request, recipe.artifact, repository)
-    with step("append", str(recipe.path), emit):
-        picture = append(recipe, base)
-    with step("deliver", ", ".join(destinations(request)), emit):
-        digest = _deliver(picture, request, repository, emit)
-    return Image(names=request.names, id=picture.id, digest=digest, builder=base.name)
+    emit(Notice(text=f"{plan.road.road}: {plan.road.because}"))
+    make = _assembled if plan.road.road == "docker" else _appended
+    return replace(make(plan, supplies, emit), context_path=plan.meaning.context_path or "")
 
 
-def plan(request: B2IRequest) -> Recipe:
-    """Read the artifact, and refuse what would be found out only after the work; nobody is contacted."""
-    _check(request)
-    artifact = read(request.artifact)
-    program = program_in(artifact)
-    if program.interpreter and request.base is None:
-        raise InvalidUsage(
-            f"{request.artifact} needs a base image: it is linked dynamically",
-            detail=f"it asks for {program.interpreter}, which an empty image does not have",
-            hint="name a base image that has its libraries with --base, or link it statically",
-        )
+def _appended(plan: Plan, supplies: Supplies, emit: Emit) -> Image:
+    """Without a container: a base that is there already, and the artifact as layers on it."""
+    spare_base(plan)
+    if targets.ENGINE in plan.targets:
+        supplies.workshop()  # one that is not there is missed before the work
+    with step("base", footing.shown(plan.base), emit) as found:
+        bases = footing.find(plan.base, plan.platforms, plan.build, supplies, emit, found)
+    sits = _fitting(plan, bases[0].name, bases[0].facts)
+    with step("append", str(sits.place), emit) as added:
+        picture = append(_recipe(plan, sits, bases[0].name, emit), bases, emit=emit)
+        added.size = plan.artifact.size
+    with step("deliver", ", ".join(targets.shown(plan.targets, plan.build.names)), emit) as sent:
+        missing = _missing(picture, plan, supplies)
+        sent.cached = not missing
+        ways = _ways(supplies, bases[0].name, into_engine=targets.ENGINE in missing)
+        targets.put(picture, missing, plan.build.names, ways, emit=emit)
+    _conclude(plan, emit)
+    emit(Notice(text=build.DONE))
+    stays = plan.targets == (targets.ENGINE,)
+    return Image(
+        names=plan.build.names,
+        id=_id(picture, plan, supplies),
+        digest="" if stays else picture.digest,
+        builder=bases[0].name or footing.shown(plan.base),
+        unchanged=not missing,
+    )
+
+
+def _assembled(plan: Plan, supplies: Supplies, emit: Emit) -> Image:
+    """In a container, by whatever builder: the ordinary build, with the artifact in the place of source."""
+    tree = tree_of(plan.artifact, plan.meaning.place, beside=plan.meaning.beside)
+    workshop = replace(supplies.workshop(), fetch=lambda *_: nullcontext(tree))
+    image = build.make(plan.build, workshop, emit=emit)
+    _conclude(plan, emit)
+    return build.delivered(image, plan.build, workshop, emit=emit)
+
+
+def _conclude(plan: Plan, emit: Emit) -> None:
+    if plan.meaning.context_path:
+        emit(Notice(text=f"{plan.meaning.war} is served at {plan.meaning.context_path}, on port {plan.meaning.port}"))
+
+
+# ------------------------------------------------------------------------------------------------- without a container
+
+
+def _recipe(plan: Plan, sits: Fitting, base: str, emit: Emit) -> Recipe:
+    wishes = plan.request.wishes
     return Recipe(
-        artifact=artifact,
-        env=request.env,
-        labels=request.labels,
-        ports=request.ports,
-        arguments=request.arguments,
-        user=request.user,
-        epoch=request.epoch,
+        parts=parts_of(plan.artifact, sits.place, beside=plan.meaning.beside, layered=wishes.layered, emit=emit),
+        config=partial(_config, plan, base, tree_of(plan.artifact, sits.place, beside=plan.meaning.beside)),
+        title=plan.artifact.name,
+        epoch=plan.build.epoch or 0,
     )
 
 
-def program_in(artifact: Artifact) -> Binary:
-    """The program that an artifact is; nothing else starts without a container that was made for it."""
-    if artifact.binary is None or artifact.form != "file":
-        raise InvalidArtifact(
-            f"{artifact.path} is no single program, which is all that this version makes an image of",
-            hint=f"s2ictl detect {artifact.path} says what would run it",
-        )
-    return artifact.binary
+def _fitting(plan: Plan, base: str, facts: ImageFacts) -> Fitting:
+    return fitted(plan.meaning, base, facts, arguments=len(plan.request.wishes.arguments))
 
 
-def destinations(request: B2IRequest) -> tuple[str, ...]:
-    """Every place where the image will be had, by the name under which another tool finds it there."""
-    tags = [f":{tag}" for tag in _tags(request)] or [""]
-    layouts = (f"oci:{directory}{tag}" for directory in request.layouts for tag in tags)
-    return (*(str(name) for name in request.names if request.push), *layouts)
-
-
-def _check(request: B2IRequest) -> None:
-    if not request.push and not request.layouts:
-        raise InvalidUsage(
-            "there is nowhere to put the image: without an engine none is kept on this machine",
-            hint="--push with a --tag that names a registry, or --to oci:DIR",
-        )
-    if request.push and not request.names:
-        raise InvalidUsage("a push needs a name for the image", hint="--tag registry.example.com/team/app:1.0")
-    base = request.base
-    if isinstance(base, Reference) and any(_same(name, base) for name in request.names):
-        raise Refused(f"the result would replace its own base {base}", hint="choose another --tag")
-
-
-def _same(name: Reference, base: Reference) -> bool:
-    """Whether a result with this name takes the place of the base."""
-    return (name.registry or DOCKER_HUB, name.repository, name.tag) == (
-        base.registry or DOCKER_HUB,
-        base.repository,
-        base.tag or ("" if base.digest else "latest"),
+def _config(plan: Plan, base: str, tree: Tree, facts: ImageFacts) -> ImageConfig:
+    """What the image says of itself: the same as if a container had assembled it."""
+    sits = _fitting(plan, base, facts)
+    asked = replace(plan.build, env=tuple({**dict(sits.env), **dict(plan.request.build.env)}.items()))
+    builder = Builder(image=base, destination="", scripts="", assemble_user="", facts=facts)
+    labels = labels_of(asked, tree, builder, record_of(asked, allowed_uids=uids.shown(asked.allowed_uids)))
+    return ImageConfig(
+        command=sits.command,
+        entrypoint=sits.entrypoint,
+        user=plan.request.user or sits.user,
+        workdir=facts.workdir,
+        env=tuple({**facts.variables, **dict(asked.env)}.items()),
+        labels=merged(facts.labels, labels, {}),
+        exposed=tuple(dict.fromkeys((*facts.exposed, *plan.request.ports))) or (f"{plan.meaning.port}/tcp",),
     )
 
 
-def _base(request: B2IRequest, artifact: Artifact, repository: OpenRepository) -> oci.Base:
-    platform = f"linux/{program_in(artifact).machine}"
-    match request.base:
-        case None:
-            return nothing(platform)
-        case LayoutBase(directory=directory, tag=tag):
-            return Layout(directory).base(tag, platform)
-        case Reference() as name:
-            return repository(name).base(platform)
+def _id(picture: oci.Picture, plan: Plan, supplies: Supplies) -> str:
+    """Of several images in one that is this machine's, where its engine has it."""
+    return loaded_id(picture, platform=supplies.platform) if targets.ENGINE in plan.targets else picture.id
 
 
-def _deliver(picture: Picture, request: B2IRequest, repository: OpenRepository, emit: Emit) -> str:
-    """Put the image into every place; its digest is the same in all of them."""
-    digest = ""
-    for directory in request.layouts:
-        with writable(directory) as layout:
-            digest = deliver(picture, layout, _tags(request), emit=emit)
-    for name, tags in _by_repository(request).items():
-        digest = deliver(picture, repository(name), tags, emit=emit)
-    return digest
+def _missing(picture: oci.Picture, plan: Plan, supplies: Supplies) -> tuple[Target, ...]:
+    """The targets that do not have this very image under all its names already."""
+    names = plan.build.names
+
+    def is_there(target: Target) -> bool:
+        match target.kind:
+            case "registry":
+                return all(supplies.repository(name).resolve(verb="push") == picture.digest for name in names)
+            case "docker":
+                engine, loaded = supplies.workshop().engine, _id(picture, plan, supplies)
+                known = (engine.held(str(name)) for name in names or (loaded,))
+                return all(facts is not None and facts.id == loaded for facts in known)
+        return False
+
+    return tuple(target for target in plan.targets if not is_there(target))
 
 
-def _tags(request: B2IRequest) -> tuple[str, ...]:
-    """An OCI layout knows an image by its tag alone."""
-    return tuple(dict.fromkeys(name.tag for name in request.names))
-
-
-def _by_repository(request: B2IRequest) -> dict[Reference, tuple[str, ...]]:
-    """Each repository once, with all tags that it is to get."""
-    wanted: dict[Reference, tuple[str, ...]] = {}
-    for name in request.names if request.push else ():
-        repository = replace(name, tag="")
-        wanted[repository] = (*wanted.get(repository, ()), name.tag)
-    return wanted
+def _ways(supplies: Supplies, base: str, *, into_engine: bool) -> targets.Ways:
+    """How the targets are reached; an engine that has the base already is sent only what lies on it."""
+    there = supplies.workshop().engine.held(base) if into_engine and base else None
+    return targets.Ways(
+        repository=supplies.repository,
+        carrier=lambda: supplies.workshop().engine,
+        platform=supplies.platform,
+        held=there.layers if there else (),
+    )

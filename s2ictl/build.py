@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from s2ictl import caches, dependencies, scripts, unchanged
 from s2ictl.assemblies import Parts, certificates, describe, excluding, with_saved
@@ -15,6 +15,9 @@ from s2ictl.events import Emit, Notice, step
 from s2ictl.labels import DEPENDENCIES, OURS, RECIPE
 from s2ictl.models import Assembly, BuildRequest, Image, ImageConfig, Tree, parse_place
 from s2ictl.recipes import recipe_of
+from s2ictl.targets import check as check_targets
+from s2ictl.targets import destinations, places
+from s2ictl.values import dataclass
 from s2ictl.workshop import Workshop, deliver
 
 DONE = "Build completed successfully"
@@ -51,11 +54,24 @@ def make(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
 
 def delivered(image: Image, request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
     """The image where it was wanted, which is the end of a build."""
-    if request.push and not image.digest:
+    if request.targets:
+        _say_what_is_taken_along(request, emit)
+        # All of them from one packing of its layers, the registry too: the engine's own would give it another digest.
+        with step("deliver", ", ".join(places(destinations(request), request.names)), emit):
+            image = replace(image, digest=workshop.carry(image.id, destinations(request), request.names, emit))
+    elif request.push and not image.digest:
         with step("deliver", ", ".join(str(name) for name in request.names), emit):
             image = replace(image, digest=deliver(request.names, workshop, emit))
     emit(Notice(text=DONE))
     return image
+
+
+def _say_what_is_taken_along(request: BuildRequest, emit: Emit) -> None:
+    source = request.source.path if request.source.kind == "directory" else None
+    for target in request.targets:
+        if source is not None and target.path is not None and target.path.resolve().is_relative_to(source.resolve()):
+            text = f"{target} lies in the source: the next build takes it along, unless .s2iignore leaves it out"
+            emit(Notice(text=text, level="warning"))
 
 
 @contextmanager
@@ -89,6 +105,7 @@ def check(request: BuildRequest) -> None:
         _refuse_to_save(request)
     if request.destination:
         parse_place(request.destination)
+    check_targets(request.targets)
     caches.check(request)
     excluding(request.exclude)
     certificates(request.ca_bundle)
@@ -111,13 +128,14 @@ def _gathered(request: BuildRequest, workshop: Workshop, emit: Emit) -> Iterator
         with step("fetch", request.source.location, emit) as fetched:
             tree = opened.enter_context(workshop.fetch(request.source, emit))
             fetched.size, fetched.cached = tree.size, tree.cached
-        with step("choose builder", request.builder or "by detection", emit) as chosen:
-            builder = choose(request, tree, workshop, emit, chosen)
-        if not (builder.caches or request.caches):
+        with step("choose builder", request.builder or "by detection", emit) as found:
+            chosen = choose(request, tree, workshop, emit, found)
+        if not (chosen.builder.caches or request.caches):
             _refuse_to_save(request)
         brought = scripts.collect(request.scripts_url, tree, download=workshop.download, emit=emit)
-        runtime = runtime_of(request, builder, brought, workshop, emit)
-        yield Parts(tree=tree, builder=builder, scripts=brought, runtime=runtime)
+        runtime = runtime_of(request, chosen, brought, workshop, emit)
+        server = str(chosen.server.image) if chosen.server else ""
+        yield Parts(tree=tree, builder=chosen.builder, scripts=brought, runtime=runtime, server=server)
 
 
 def _with_earlier(assembly: Assembly, request: BuildRequest, parts: Parts, workshop: Workshop, emit: Emit) -> Assembly:
@@ -144,9 +162,10 @@ def _known(recipe: str, request: BuildRequest, parts: Parts, workshop: Workshop,
     if not recipe:
         return None
     names = request.names
-    there = unchanged.in_registry(recipe, names, parts.builder.facts.platform, workshop) if request.push else None
+    asked = request.push and not request.targets  # for those the image has to be here
+    there = unchanged.in_registry(recipe, names, parts.builder.facts.platform, workshop) if asked else None
     with _replacing(request, workshop, emit):
-        here = unchanged.in_engine(recipe, names, workshop, emit)
+        here = unchanged.in_engine(recipe, names, workshop)
     found = there or here
     if found is None:
         return None
@@ -211,7 +230,7 @@ def _said(assembly: Assembly, more: Callable[[], Mapping[str, str]]) -> Assembly
 def _replacing(request: BuildRequest, workshop: Workshop, emit: Emit) -> Iterator[None]:
     """Forget the images that lose their names to the result, also when what follows is interrupted."""
     names = request.names if request.remove_previous else ()
-    known = [workshop.engine.facts(str(name), pull="never", login=None, emit=emit) for name in names]
+    known = [workshop.engine.held(str(name)) for name in names]
     try:
         yield
     finally:

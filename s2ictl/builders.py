@@ -1,4 +1,4 @@
-"""Which builder fits a source, and what a builder's image promises.
+"""What builders there are, by which names, and what a builder's image promises.
 
 Our own builders are folders: what one is made of, recognises and promises stands as data in its `builder.yaml`. Any
 other image that carries the s2i labels is a builder just as well.
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import math
 import re
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from fnmatch import fnmatchcase
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +19,10 @@ import msgspec
 
 from s2ictl import documents
 from s2ictl.addresses import DOCKER_HUB
-from s2ictl.errors import InvalidConfiguration, InvalidUsage, NothingDetected, PullBuilderImageFailed
-from s2ictl.models import Builder, ImageFacts, Reference, RuntimeArtifact, Tree, parse_place
+from s2ictl.errors import InvalidConfiguration, InvalidUsage, PullBuilderImageFailed
+from s2ictl.expressions import expression
+from s2ictl.models import Builder, ImageFacts, Reference, RuntimeArtifact, parse_place
+from s2ictl.values import dataclass
 
 _SCRIPTS_URL = ("io.openshift.s2i.scripts-url", "io.kubesphere.s2i.scripts-url", "io.s2i.scripts-url")
 _DESTINATION = (
@@ -41,7 +43,8 @@ MADE_OF = "io.s2ictl.builder.folder"  # the label that names the `fingerprint` o
 CACHES = "io.s2ictl.builder.caches"  # directories that a build of the same app finds again, with spaces between
 LOCKS = "io.s2ictl.builder.dependencies"  # patterns of the files that the script `dependencies` needs, likewise
 PREFIX = "s2ictl"  # of the names of our images where no registry has them; on Docker Hub it could be anybody's
-_NAME = re.compile(r"\b[A-Z][A-Z0-9_]{3,}\b")
+_NAME = expression(r"\b[A-Z][A-Z0-9_]{3,}\b")
+_VERSION = expression(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)(.{0,80})")
 _LONGEST_LIST = 4096
 _NEEDED = ("install", "s2i/bin/assemble", "s2i/bin/run")
 _NEW = "s2ictl builders create NAME shows what one looks like"
@@ -49,11 +52,17 @@ _NEW = "s2ictl builders create NAME shows what one looks like"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sign:
-    """A file of the source that speaks for a builder, and what it means; a weak one speaks where no other does."""
+    """A file of the source that speaks for a builder, and what it means; a weak one speaks where no other does.
+
+    One that `says` something speaks only where that pattern is found in it, and then louder than by its name alone.
+    `version` is that of the builder for which it speaks, "" for the first.
+    """
 
     file: str
     means: str
     weak: bool = False
+    says: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +102,8 @@ class Blueprint:
     `caches` are the directories of downloads that the next build of the same app finds again, `dependencies` the files
     from which the script of that name installs, `aliases` the names that other platforms have for such a builder. One
     that is `reproducible` makes the same layer of the same commit, whenever and wherever. `levels` are the versions of
-    its language that it serves beside its own.
+    its language that it serves beside its own, and `versions` those of which it has an image each, beside the first;
+    `version_aliases` are the other platforms' names for one of these.
     """
 
     name: str
@@ -113,6 +123,8 @@ class Blueprint:
     dependencies: tuple[str, ...] = ()
     aliases: tuple[Annotated[Reference, Reference.parse], ...] = ()
     levels: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    version_aliases: Mapping[str, tuple[Annotated[Reference, Reference.parse], ...]] = field(default_factory=dict)
     reproducible: bool = False
     runtime: RuntimePlan | None = None
     made_by: Maker | None = None
@@ -120,10 +132,14 @@ class Blueprint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """One of our own builders; `prefix` is the place in a registry where its images lie, or else `PREFIX`."""
+    """One of our own builders; `prefix` is the place in a registry where its images lie, or else `PREFIX`.
+
+    `version` is the one of them that is meant.
+    """
 
     path: Path
     blueprint: Blueprint
+    version: str
     prefix: str = PREFIX
 
     @property
@@ -131,26 +147,50 @@ class Folder:
         return self.blueprint.name
 
     @property
+    def versions(self) -> tuple[str, ...]:
+        """All of which there is an image each; the first is meant where none is named."""
+        return self.blueprint.version, *self.blueprint.versions
+
+    @property
+    def word(self) -> str:
+        """What is typed to mean it."""
+        return self.name if self.version == self.blueprint.version else f"{self.name}:{self.version}"
+
+    @property
+    def known_as(self) -> Iterator[tuple[Folder, Reference]]:
+        """The names of other platforms, and which of the versions each means."""
+        yield from ((self, alias) for alias in self.blueprint.aliases)
+        for version, aliases in self.blueprint.version_aliases.items():
+            yield from ((self.at(version), alias) for alias in aliases)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Those by which it knows a source."""
+        return tuple(dict.fromkeys(sign.file for sign in self.blueprint.detects))
+
+    def at(self, version: str) -> Folder:
+        """The same builder in another of its versions."""
+        if version in self.versions:
+            return replace(self, version=version)
+        nearest = _nearest(version, self.versions)
+        raise PullBuilderImageFailed(
+            f"the builder {self.name} has no version {version[:80]}; the nearest is {nearest}",
+            detail=f"there are {', '.join(self.versions)}",
+            hint=f"name {self.name}:{nearest}",
+        )
+
+    @property
     def image(self) -> Reference:
-        return Reference.parse(f"{self.prefix}/{self.name}:{self.blueprint.version}")
+        return Reference.parse(f"{self.prefix}/{self.name}:{self.version}")
 
     @property
     def runtime_image(self) -> Reference:
-        return Reference.parse(f"{self.prefix}/{self.name}-runtime:{self.blueprint.version}")
+        return Reference.parse(f"{self.prefix}/{self.name}-runtime:{self.version}")
 
     @property
     def has_registry(self) -> bool:
         """Whether its images may be pulled and pushed."""
         return self.prefix != PREFIX
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """The builder that fits, the file that decided, and who came second."""
-
-    folder: Folder
-    because: str
-    runner_up: Choice | None = None
 
 
 def shelf(package: Path) -> Path:
@@ -178,41 +218,56 @@ def load(directory: Path, *, prefix: str = PREFIX) -> Folder:
     for name in _NEEDED:
         if not (directory / name).is_file():
             raise InvalidConfiguration(f"{directory / name}: a builder needs this file", hint=_NEW)
-    return Folder(path=directory, blueprint=blueprint, prefix=prefix)
+    return Folder(path=directory, blueprint=blueprint, version=blueprint.version, prefix=prefix)
 
 
 def fingerprint(folder: Folder) -> str:
     """What the image of a builder is made of, as one digest; its sample and what is said of it do not count."""
-    whole = hashlib.sha256(msgspec.json.encode(replace(folder.blueprint, aliases=(), levels=())))
+    plan = replace(folder.blueprint, version=folder.version, versions=(), version_aliases={}, aliases=(), levels=())
+    whole = hashlib.sha256(msgspec.json.encode(plan))
     for path in (folder.path / "install", *sorted((folder.path / "s2i" / "bin").iterdir())):
         content = path.read_bytes()
         whole.update(f"\0{path.name}\0{len(content)}\0".encode() + content)
     return f"sha256:{whole.hexdigest()}"
 
 
-def detect(paths: Iterable[str], folders: Iterable[Folder]) -> Choice:
-    """The builder for which the strongest sign speaks; the order in its list is the strength of a sign."""
-    folders = tuple(folders)
-    deepest = max((sign.file.count("/") for folder in folders for sign in folder.blueprint.detects), default=0)
-    near = sorted(path for path in paths if path.count("/") <= deepest)
-    found = sorted(filter(None, (_evidence(near, folder) for folder in folders)), key=lambda each: each[:2])
-    if not found:
-        wanted = "; ".join(f"{each.name}: {', '.join(_files(each))}" for each in folders)
-        raise NothingDetected(
-            "nothing in the source tells which builder fits",
-            detail=f"looked in its root for {wanted}" if wanted else "there are no builders to choose from",
-            hint="name one: s2ictl build SOURCE BUILDER; or the folder of the application: --context-dir",
-        )
-    choices = [Choice(folder=folder, because=because) for _, _, folder, because in found[:2]]
-    runner_up = choices[1] if len(choices) > 1 else None
-    return Choice(folder=choices[0].folder, because=choices[0].because, runner_up=runner_up)
+def named(word: str, folders: Iterable[Folder]) -> Folder | None:
+    """The builder that is called so, or its image, in the version that stands there; None for any other word."""
+    place, _, last = word.rpartition("/")
+    name, colon, version = last.partition(":")
+    folder = next((each for each in folders if each.name == name), None)
+    if folder is None or "@" in version or not _may_lie_at(place, folder):
+        return None
+    if not place and not colon:
+        return folder
+    if version in ("", "latest"):
+        return folder.at(folder.blueprint.version)
+    # Another version of what has one alone, or in a registry, is somebody's image: of an older s2ictl, perhaps.
+    is_ours = version in folder.versions or (len(folder.versions) > 1 and _at_hub(place) in ("", PREFIX))
+    return folder.at(version) if is_ours else None
 
 
-def unfinished(maker: Maker, tree: Tree, variables: Container[str]) -> bool:
-    """Whether the source has to be built first by that other builder."""
-    if maker.where not in tree.paths or maker.unless_set in variables or not set(maker.unless).isdisjoint(tree.paths):
-        return False
-    return re.search(maker.says, tree.read(maker.where).decode(errors="replace")) is not None
+def _may_lie_at(place: str, folder: Folder) -> bool:
+    return _at_hub(place) in ("", PREFIX, _at_hub(folder.prefix))
+
+
+def _at_hub(place: str) -> str:
+    return place.removeprefix(f"{DOCKER_HUB}/")
+
+
+def _nearest(version: str, versions: Sequence[str]) -> str:
+    """That of the nearest number, and of several of them the one with the most alike behind it."""
+    wanted = _VERSION.match(version)
+    if wanted is None:
+        return versions[0]
+
+    def distance(each: str) -> tuple[float, float]:
+        other = _VERSION.match(each)
+        if other is None:
+            return math.inf, 0
+        return abs(float(other[1]) - float(wanted[1])), -difflib.SequenceMatcher(None, other[2], wanted[2]).ratio()
+
+    return min(versions, key=distance)
 
 
 def may_be_ours(word: str, prefix: str) -> bool:
@@ -223,19 +278,8 @@ def may_be_ours(word: str, prefix: str) -> bool:
 
 def near_to(word: str, folders: Iterable[Folder]) -> str:
     """The name of a builder that may have been meant by a word that is none; "" when nothing comes near."""
-    return next(iter(difflib.get_close_matches(word, [folder.name for folder in folders], n=1, cutoff=0.75)), "")
-
-
-def _files(folder: Folder) -> list[str]:
-    return [sign.file for sign in folder.blueprint.detects]
-
-
-def _evidence(paths: list[str], folder: Folder) -> tuple[tuple[bool, int], str, Folder, str] | None:
-    for rank, sign in enumerate(folder.blueprint.detects):
-        for path in paths:
-            if path.count("/") == sign.file.count("/") and fnmatchcase(path, sign.file):
-                return (sign.weak, rank), folder.name, folder, f"{path}: {sign.means}"
-    return None
+    name, _, _ = word.partition(":")
+    return next(iter(difflib.get_close_matches(name, [folder.name for folder in folders], n=1, cutoff=0.75)), "")
 
 
 def promised(image: str, facts: ImageFacts, *, destination: str = "") -> Builder:

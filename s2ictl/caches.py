@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import posixpath
-import re
 from dataclasses import replace
 
 from s2ictl.builders import CACHES, is_below
 from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed, S2IError
 from s2ictl.events import Emit, Notice
+from s2ictl.expressions import expression
 from s2ictl.labels import canonical
 from s2ictl.models import BuildConfig, Builder, BuildRequest, Cache, Reference, Source, Tree
 
@@ -17,7 +17,7 @@ OWN_PLACES = ("src", "artifacts", "scripts", ".s2ictl")  # below the destination
 _MOST = 64
 _ELSEWHERE = "keep downloads elsewhere: --cache DIR, or build with --no-cache"
 # A cache hides what the image has there, and what is written there is in no image.
-_OF_THE_SYSTEM = re.compile("/(bin|boot|etc|lib|lib32|lib64|libx32|opt|run|sbin|tmp|usr|var)|/(dev|proc|sys)(/.*)?")
+_OF_THE_SYSTEM = expression("/(bin|boot|etc|lib|lib32|lib64|libx32|opt|run|sbin|tmp|usr|var)|/(dev|proc|sys)(/.*)?")
 _ONLY_FOR_ONE_BUILD = ("/run/secrets", "/tmp/.s2i")  # noqa: S108  (secrets; what assemble says of the image)
 
 

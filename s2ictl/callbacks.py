@@ -5,10 +5,9 @@ It comes after the build and changes nothing about it: a server that does not li
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -17,12 +16,14 @@ import msgspec
 from s2ictl.addresses import is_loopback, origin_of, split
 from s2ictl.errors import InvalidUsage, Refused, S2IError
 from s2ictl.events import Emit, Notice
+from s2ictl.expressions import expression
 from s2ictl.models import Login, Secret
 from s2ictl.transport import Patience, Response, Transport
+from s2ictl.values import dataclass
 
 _PATIENCE = Patience(connect=10.0, stall=10.0, answer=10.0, pauses=(1.0, 2.0))  # three tries in all
 _LARGEST_ANSWER = 64 * 1024  # nobody reads it
-_PRINTABLE = re.compile(r"[!-~]{1,4096}")
+_PRINTABLE = expression(r"[!-~]{1,4096}")
 _FORM = "--callback-url https://HOST[:PORT]/PATH"
 
 

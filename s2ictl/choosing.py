@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from s2ictl import scripts
 from s2ictl.aliases import meant
 from s2ictl.assemblies import Earlier, variables_of
@@ -12,22 +10,23 @@ from s2ictl.builders import (
     PREFIX,
     Folder,
     RuntimePlan,
-    detect,
     fingerprint,
+    named,
     near_to,
     outdated,
     promised,
     promised_runtime,
-    unfinished,
 )
+from s2ictl.detection import detect, fitting, unfinished
 from s2ictl.errors import LimitReached, PullBuilderImageFailed, Refused, Unauthorized, Unreachable
 from s2ictl.events import Emit, Findings, Notice, step
 from s2ictl.foundry import made, made_runtime
 from s2ictl.labels import canonical
 from s2ictl.models import Builder, BuildRequest, ImageFacts, PullPolicy, Reference, Tree
+from s2ictl.values import dataclass
 from s2ictl.workshop import Workshop, had, nowhere
 
-_OURS = "docker.io/s2ictl/"
+_OURS = f"docker.io/{PREFIX}/"
 
 
 def spare(taken: str, request: BuildRequest, *, what: str) -> None:
@@ -35,44 +34,57 @@ def spare(taken: str, request: BuildRequest, *, what: str) -> None:
         raise Refused(f"the result would replace its own {what} {taken}", hint="choose another --tag")
 
 
-def choose(request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """Who builds, and the builder of ours that runs what another one has built; None where there is no such one."""
+
+    builder: Builder
+    server: Folder | None = None
+
+
+def choose(request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit, found: Findings) -> Chosen:
     """The builder that was named, by the name of an image or of one of our own, or else the one that fits."""
-    folder = _meant(request.builder, workshop, emit) if request.builder else None
-    if request.builder and folder is None:
-        return _foreign(request, workshop, emit, found)
+    server = _named(request.runtime_image, tree, workshop, emit) if request.runtime_image else None
+    folder = _meant(request.builder, tree, workshop, emit) if request.builder else _detected(tree, workshop, emit)
     if folder is None:
-        choice = detect(tree.paths, workshop.folders(""))
-        emit(Notice(text=f"builder {choice.folder.name}, because of {choice.because}"))
-        return _ours(choice.folder, request, workshop, emit, found)
-    return _ours(_maker(folder, request, tree, workshop, emit), request, workshop, emit, found)
+        return Chosen(builder=_foreign(request, workshop, emit, found), server=server)
+    maker = _maker(folder, request, tree, workshop, emit)
+    if maker is None:
+        return Chosen(builder=_ours(folder, request, workshop, emit, found), server=server)
+    return Chosen(builder=_ours(maker, request, workshop, emit, found), server=folder)
 
 
-def _meant(builder: str, workshop: Workshop, emit: Emit) -> Folder | None:
+def _detected(tree: Tree, workshop: Workshop, emit: Emit) -> Folder:
+    choice = detect(tree, workshop.folders(""))
+    emit(Notice(text=f"builder {choice.folder.word}, because of {choice.because}"))
+    return choice.folder
+
+
+def _meant(word: str, tree: Tree, workshop: Workshop, emit: Emit) -> Folder | None:
     """One of our own: by its name, by its image's, or by the name that another platform has for such a one."""
-    folder = _named(builder, workshop)
-    if folder is None and (other := meant(builder, workshop.folders(builder))):
+    folder = _named(word, tree, workshop, emit)
+    if folder is None and (other := meant(word, workshop.folders(word))):
         emit(other.notice)
         return other.folder
     return folder
 
 
-def _named(builder: str, workshop: Workshop) -> Folder | None:
-    word = canonical(builder)
-    folders = workshop.folders(builder)
-    return next((each for each in folders if builder == each.name or word in _images_of(each)), None)
-
-
-def _images_of(folder: Folder) -> tuple[str, ...]:
-    """What its image is called: at its place in a registry, and everywhere else."""
-    return canonical(str(folder.image)), canonical(str(replace(folder, prefix=PREFIX).image))
-
-
-def _maker(folder: Folder, request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit) -> Folder:
-    """Who builds: the one that was named, or the one that makes what that one only takes finished."""
-    maker = folder.blueprint.made_by
-    first = _named(maker.builder, workshop) if maker and not request.runtime_image else None
-    if maker is None or first is None or not unfinished(maker, tree, variables_of(request, tree)):
+def _named(word: str, tree: Tree, workshop: Workshop, emit: Emit) -> Folder | None:
+    """One of our own; in the version for which the source speaks, where none was said."""
+    folder = named(word, workshop.folders(word))
+    choice = fitting(folder, tree) if folder and word == folder.name else None
+    if choice is None or choice.folder == folder:
         return folder
+    emit(Notice(text=f"{word} is {choice.folder.word} here, because of {choice.because}"))
+    return choice.folder
+
+
+def _maker(folder: Folder, request: BuildRequest, tree: Tree, workshop: Workshop, emit: Emit) -> Folder | None:
+    """Who makes what the builder that was named only takes finished; None where it is finished."""
+    maker = folder.blueprint.made_by
+    first = named(maker.builder, workshop.folders(maker.builder)) if maker and not request.runtime_image else None
+    if maker is None or first is None or not unfinished(maker, tree, variables_of(request, tree)):
+        return None
     emit(Notice(text=f"{first.name} builds this first, because of {maker.where}; the result runs on {folder.image}"))
     return first
 
@@ -85,9 +97,15 @@ def _foreign(request: BuildRequest, workshop: Workshop, emit: Emit, found: Findi
     if "/" not in image and (near := near_to(image, workshop.folders(""))):
         text = f"no builder here is called {image}, so an image of that name is looked for; did you mean {near}?"
         emit(Notice(text=text, level="warning"))
-    facts, found.cached = had(image, policy, workshop, emit)
-    if facts is None:
-        raise nowhere("builder image", image, policy)
+    try:
+        facts, found.cached = had(image, policy, workshop, emit)
+        if facts is None:
+            raise nowhere("builder image", image, policy)
+    except (PullBuilderImageFailed, Unauthorized, Unreachable) as error:
+        if request.names:
+            raise
+        hint = "; ".join(filter(None, (error.hint, f"if the result was to be called so: --tag {image}")))
+        raise type(error)(error.message, detail=error.detail, hint=hint) from error
     for word in outdated(image, facts):
         emit(Notice(text=word, level="warning"))
     return promised(image, facts, destination=request.destination)
@@ -95,10 +113,16 @@ def _foreign(request: BuildRequest, workshop: Workshop, emit: Emit, found: Findi
 
 def _ours(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit, found: Findings) -> Builder:
     spare(str(folder.image), request, what="builder")
-    facts, found.cached = _of_this_folder(folder, folder.image, request.pull_policy, workshop, emit)
-    if facts is None:
-        facts = made(folder, request, workshop, emit)
+    facts, found.cached = provided(folder, request, request.pull_policy, workshop, emit)
     return promised(str(folder.image), facts, destination=request.destination)
+
+
+def provided(
+    folder: Folder, request: BuildRequest, policy: PullPolicy, workshop: Workshop, emit: Emit
+) -> tuple[ImageFacts, bool]:
+    """The image of one of our builders, made where there is none yet, and whether it was here already."""
+    facts, here = _of_this_folder(folder, folder.image, policy, workshop, emit)
+    return (facts, here) if facts else (made(folder, request, workshop, emit), False)
 
 
 def _of_this_folder(
@@ -132,14 +156,15 @@ def _pulled(image: Reference, workshop: Workshop, emit: Emit) -> ImageFacts | No
 
 
 def runtime_of(
-    request: BuildRequest, builder: Builder, brought: scripts.Scripts, workshop: Workshop, emit: Emit
+    request: BuildRequest, chosen: Chosen, brought: scripts.Scripts, workshop: Workshop, emit: Emit
 ) -> Builder | None:
     """What the result is put onto: the image that the user names, else the one that belongs to one of our builders."""
-    if server := _server(request, builder, workshop):
-        return _served_by(server, request, workshop, emit)
+    builder = chosen.builder
+    if chosen.server:
+        return _served_by(chosen.server, request, workshop, emit)
     if request.runtime_image:
         return _foreign_runtime(request, workshop, emit)
-    folder = _named(builder.image, workshop)
+    folder = named(builder.image, workshop.folders(builder.image))
     if folder is None or folder.blueprint.runtime is None:
         return None
     if why := _staying(request, brought):
@@ -148,22 +173,12 @@ def runtime_of(
     return _our_runtime(folder, folder.blueprint.runtime, request, builder, workshop, emit)
 
 
-def _server(request: BuildRequest, builder: Builder, workshop: Workshop) -> Folder | None:
-    """One of our builders that is to run what another one made: named for that, or named to build it."""
-    if request.runtime_image:
-        return _named(request.runtime_image, workshop)
-    named = _meant(request.builder, workshop, lambda _: None) if request.builder else None
-    return named if named and canonical(builder.image) not in _images_of(named) else None
-
-
 def _served_by(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit) -> Builder:
     """One of our builders, as what the result of another one runs on."""
     image = str(folder.image)
     spare(image, request, what="runtime image")
     with step("runtime image", image, emit) as found:
-        facts, found.cached = _of_this_folder(folder, folder.image, request.runtime_pull_policy, workshop, emit)
-        if facts is None:
-            facts = made(folder, request, workshop, emit)
+        facts, found.cached = provided(folder, request, request.runtime_pull_policy, workshop, emit)
     return promised_runtime(image, facts, destination=request.destination)
 
 

@@ -14,7 +14,6 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -31,9 +30,12 @@ from s2ictl.errors import (
     Unreachable,
 )
 from s2ictl.events import Emit, Notice
+from s2ictl.expressions import expression
 from s2ictl.models import ClusterAccess, Manifest
 from s2ictl.refusals import Attempt
-from s2ictl.transport import retry_after, unreachable
+from s2ictl.transport import retry_after
+from s2ictl.troubles import unreachable
+from s2ictl.values import dataclass
 
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient
@@ -86,13 +88,8 @@ class Cluster(Protocol):
         """What a container said before it ended last; nothing where it cannot be had."""
 
 
-def read_secret(cluster: Cluster, namespace: str, name: str) -> Mapping[str, bytes]:
-    """The data of a Secret: what `logins` is handed, so that it needs to know no cluster."""
-    return read_typed_secret(cluster, namespace, name)[1]
-
-
-def read_typed_secret(cluster: Cluster, namespace: str, name: str) -> tuple[str, Mapping[str, bytes]]:
-    """The type of a Secret, and its data."""
+def read_secret(cluster: Cluster, namespace: str, name: str) -> tuple[str, Mapping[str, bytes]]:
+    """The type of a Secret and its data: what `logins` is handed, so that it needs to know no cluster."""
     secret = cluster.get("Secret", name, namespace=namespace)
     if secret is None:
         raise RecordNotFound(
@@ -373,7 +370,7 @@ class _Answer:
 
 
 _CHECK = "check the server in the kubeconfig; kubectl cluster-info asks it too"
-_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+_WARNING = expression(r'299 \S+ "((?:[^"\\]|\\.)*)"')
 
 
 def _unquoted(text: str) -> str:

@@ -6,19 +6,20 @@ The dataclasses in models.py are the schema, so a key exists exactly when someth
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 
 from s2ictl import documents
 from s2ictl.documents import Document, Place
+from s2ictl.expressions import expression
 from s2ictl.models import AppConfig, BuildersConfig, Config, ForgeConfig, WebhookConfig
+from s2ictl.values import dataclass
 
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_LABEL = expression(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_RULE = "small letters, digits and inner hyphens, at most 63 characters"
-_REMOTE = re.compile(r"[a-z][a-z0-9+.-]*://|[^/@:]+@[^/:]+:")
+_REMOTE = expression(r"[a-z][a-z0-9+.-]*://|[^/@:]+@[^/:]+:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from s2ictl import documents
 from s2ictl.builders import Folder
@@ -15,6 +15,7 @@ from s2ictl.errors import SampleFailed, Unreachable
 from s2ictl.events import Emit, Event, Line, StepFinished, step
 from s2ictl.models import BuildRequest, Image, Reference, Source
 from s2ictl.transport import Response
+from s2ictl.values import dataclass
 
 _PAUSE = 0.1
 _SHOWN = 200
@@ -61,7 +62,7 @@ def try_sample(folder: Folder, request: BuildRequest, *, build: Build, runner: R
             response = ask(url, expected, get=get)
     answer = response.body.decode("utf-8", "replace").strip()
     seconds = time.monotonic() - began
-    return Trial(builder=folder.name, image=image, answer=answer, seconds=seconds, steps=tuple(steps))
+    return Trial(builder=folder.word, image=image, answer=answer, seconds=seconds, steps=tuple(steps))
 
 
 @contextmanager
@@ -88,8 +89,8 @@ def request_for(folder: Folder, request: BuildRequest) -> BuildRequest:
     return replace(
         request,
         source=Source(kind="directory", location=str(sample), path=sample, copy=True),
-        builder=folder.name,
-        names=(Reference(registry="", repository=f"s2ictl/sample-{folder.name}", tag=folder.blueprint.version),),
+        builder=folder.word,
+        names=(Reference(registry="", repository=f"s2ictl/sample-{folder.name}", tag=folder.version),),
         owner=f"sample-{folder.name}",
     )
 

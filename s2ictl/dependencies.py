@@ -7,7 +7,7 @@ the layer that a registry has to be sent holds the application alone.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -22,6 +22,7 @@ from s2ictl.models import Assembly, Builder, BuildRequest, ImageConfig, ImageFac
 from s2ictl.recipes import Identity, Work, contents, digest_of, identity_of, is_known, sha256, work_of
 from s2ictl.scripts import Script
 from s2ictl.uploads import file_entries, upload
+from s2ictl.values import dataclass
 from s2ictl.workshop import Workshop, just_made
 
 REPOSITORY = "s2ictl/dependencies"

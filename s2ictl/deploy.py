@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from s2ictl.cluster import MANAGER, Cluster
@@ -30,6 +29,7 @@ from s2ictl.manifests import (
     runs_as_user,
 )
 from s2ictl.models import App, AppStatus, ImageFacts, Manifest, Reference, Rollout
+from s2ictl.values import dataclass
 from s2ictl.workloads import (
     State,
     Trouble,
@@ -114,7 +114,7 @@ def look_up(name: Reference, registry: Registry, *, platform: str) -> tuple[Refe
         raise ImageNotFound(
             f"{name} is not in its registry",
             detail="nodes pull from a registry, not from the engine of this machine",
-            hint=f"send it there first: s2ictl build --push, or docker push {name}",
+            hint=f"send it there first: s2ictl push {name}",
         )
     return name.at(digest), facts
 

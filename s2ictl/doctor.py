@@ -7,11 +7,11 @@ there and does not work is one.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from s2ictl.errors import S2IError, Unreachable
 from s2ictl.events import Emit, step
+from s2ictl.values import dataclass
 
 Probe = Callable[[], str]
 

@@ -16,13 +16,15 @@ import stat
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
 from s2ictl.errors import InvalidConfiguration, InvalidUsage
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
@@ -121,11 +123,11 @@ def dump(*values: object) -> str:
 
 # ---------------------------------------------------------------------------------------------------------- reading
 
-_NULL = re.compile(r"|~|null|Null|NULL")
-_BOOL = re.compile(r"true|True|TRUE|false|False|FALSE")
-_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
-_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?")
-_DISPUTED = re.compile(
+_NULL = expression(r"|~|null|Null|NULL")
+_BOOL = expression(r"true|True|TRUE|false|False|FALSE")
+_INT = expression(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = expression(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?")
+_DISPUTED = expression(
     r"y|Y|n|N|(?i:yes|no|on|off)"  # booleans in YAML 1.1 alone
     r"|[-+]?0[0-9_]+|[-+]?0[oxb][0-9a-fA-F_]+|[-+]?[0-9][0-9_]*_[0-9_]*"  # octal, hexadecimal, binary, grouped
     r"|[-+]?[0-9]{19,}"

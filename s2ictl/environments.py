@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 
 from s2ictl.errors import InvalidConfiguration, LimitReached
 from s2ictl.events import Emit, Notice
+from s2ictl.expressions import expression
 from s2ictl.models import BuildRequest, Secret
 
 LARGEST_FILE = 10_000_000
 _LARGEST = 128 * 1024  # bytes of all together; the kernel takes no single one that is longer
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_VARIABLE = expression(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _NAMED, _LONGEST_SHOWN = 5, 80
-_STEERING = re.compile(r"PATH|LD_.*")
+_STEERING = expression(r"PATH|LD_.*")
 
 
 def environment_of(request: BuildRequest, content: bytes, place: str, emit: Emit) -> dict[str, str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal
+
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,15 +68,16 @@ _APART = 0.25  # seconds between two words of how far it is
 class Moving:
     """Says how much of something has come, a few times a second and only when that is more than before."""
 
-    def __init__(self, subject: str, emit: Emit) -> None:
+    def __init__(self, subject: str, emit: Emit, *, total: int = 0) -> None:
         self._subject = subject
         self._emit = emit
+        self._total = total
         self._said = 0
         self._at = time.monotonic()
 
     def tell(self, done: int) -> None:
         if done > self._said and time.monotonic() - self._at >= _APART:
-            self._emit(Progress(subject=self._subject, done=done))
+            self._emit(Progress(subject=self._subject, done=done, total=self._total))
             self._said, self._at = done, time.monotonic()
 
     def end(self, done: int) -> None:

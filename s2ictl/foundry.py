@@ -16,6 +16,7 @@ from s2ictl.runtimes import bare_root, describe_runtime
 from s2ictl.uploads import folder_entries, upload
 from s2ictl.workshop import Workshop, deliver, had, just_made
 
+_VERSION = "BUILDER_VERSION"  # the variable that tells `install` which one to make
 _WORKSHOP = "/tmp"  # noqa: S108  (in the container: where a builder's own folder is put while it is made)
 
 
@@ -23,7 +24,7 @@ def build_builder(folder: Folder, request: BuildRequest, workshop: Workshop, *, 
     """Make the image of one of our own builders; of the request, only what concerns the container matters."""
     facts = made(folder, request, workshop, emit)
     digest = _published(folder, workshop, emit) if request.push else ""
-    return Image(names=_names(folder.image), id=facts.id, digest=digest, builder=str(folder.blueprint.base))
+    return Image(names=_names(folder, folder.image), id=facts.id, digest=digest, builder=str(folder.blueprint.base))
 
 
 def check_push(folder: Folder) -> None:
@@ -38,22 +39,24 @@ def check_push(folder: Folder) -> None:
 
 def _published(folder: Folder, workshop: Workshop, emit: Emit) -> str:
     """Send the images to where builders are pulled from; what the builder's results run on before the builder."""
-    runtime = _names(folder.runtime_image) if folder.blueprint.runtime else ()
-    names = _names(folder.image)
+    runtime = _names(folder, folder.runtime_image) if folder.blueprint.runtime else ()
+    names = _names(folder, folder.image)
     with step("deliver", ", ".join(map(str, (*runtime, *names))), emit):
         if runtime:
             deliver(runtime, workshop, emit)
         return deliver(names, workshop, emit)
 
 
-def _names(image: Reference) -> tuple[Reference, ...]:
-    return image, replace(image, tag="latest")
+def _names(folder: Folder, image: Reference) -> tuple[Reference, ...]:
+    """The first of several versions is the one that is meant without any."""
+    is_first = folder.version == folder.blueprint.version
+    return (image, replace(image, tag="latest")) if is_first else (image,)
 
 
 def made(folder: Folder, request: BuildRequest, workshop: Workshop, emit: Emit) -> ImageFacts:
     with step("base", str(folder.blueprint.base), emit):
         base = _base_of(folder, request, workshop, emit)
-    names = _names(folder.image)
+    names = _names(folder, folder.image)
     with step("build builder", str(folder.image), emit):
         workshop.engine.assemble(describe_builder(folder, base, replace(request, names=names)), emit)
     facts = just_made(folder.image, workshop, emit)
@@ -92,6 +95,7 @@ def describe_builder(folder: Folder, base: ImageFacts, request: BuildRequest) ->
         metadata=METADATA,
         config=lambda _: config,
         names=request.names,
+        exports=((_VERSION, folder.version),),
     )
 
 
@@ -99,7 +103,7 @@ def made_runtime(
     folder: Folder, plan: RuntimePlan, builder: ImageFacts, request: BuildRequest, workshop: Workshop, emit: Emit
 ) -> ImageFacts:
     image = folder.runtime_image
-    names = _names(image)
+    names = _names(folder, image)
     with step("build runtime image", str(image), emit):
         root = bare_root(plan, folder.blueprint.user)
         bare = workshop.engine.load_base(iter((root,)), image, command=plan.command)

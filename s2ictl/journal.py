@@ -13,13 +13,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
 from s2ictl.events import Emit, Event, Notice, Progress, StepFinished, StepStarted
+from s2ictl.values import dataclass
 
 MAX_BYTES = 64 << 20
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in get_args(Event)}

@@ -111,16 +111,17 @@ def recorded(labels: Mapping[str, str]) -> Record | None:
 def labels_of(request: BuildRequest, tree: Tree, builder: Builder, record: Record) -> dict[str, str]:
     """The labels of the result beside those it inherits; nothing empty is written."""
     title = request.application_name or (str(request.names[0]) if request.names else "")
+    base = canonical(builder.image) if builder.image else ""  # an artifact may stand on nothing
     generated = {
         "io.k8s.display-name": title,
         "io.k8s.description": request.description,
-        f"{S2I}image": canonical(builder.image),
+        f"{S2I}image": base,
         f"{S2I}source-location": tree.location,
         f"{S2I}source-context-dir": tree.context_dir,
         f"{_OCI}title": title,
         f"{_OCI}description": request.description,
         f"{_OCI}source": tree.location,
-        f"{_OCI}base.name": canonical(builder.image),
+        f"{_OCI}base.name": base,
         BASE_DIGEST: builder.facts.digest,
         **_commit(tree),
     }

@@ -11,22 +11,124 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal, Protocol
 
 import msgspec
 
-from s2ictl import oci
-from s2ictl.errors import CommitContainerFailed, InvalidUsage, PullBuilderImageFailed, S2IError
+from s2ictl import files, oci
+from s2ictl.errors import CommitContainerFailed, InvalidUsage, LimitReached, PullBuilderImageFailed, S2IError
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
 
-_MARK = "oci-layout"
-_INDEX = "index.json"
-_BLOBS = Path("blobs/sha256")
+MARK = "oci-layout"
+INDEX = "index.json"
+BLOBS = Path("blobs/sha256")
+_TAG = expression(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _EMPTY = msgspec.json.encode({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": []})
-_VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+VERSION = b'{"imageLayoutVersion":"1.0.0"}'
+_ANOTHER = "name another directory, or a new one"
 _CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Laid:
+    """An image that lies in a layout, or in a file that holds one, as somebody names it."""
+
+    kind: Literal["oci", "tar"]
+    path: Path
+    tag: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.path}" + (f":{self.tag}" if self.tag else "")
+
+
+def parse_laid(text: str, *, cwd: Path) -> Laid | None:
+    """oci:DIR[:TAG] or tar:FILE; None for what is no such place."""
+    kind, _, place = text.partition(":")
+    match kind:
+        case "oci":
+            directory, colon, tag = place.rpartition(":")
+            is_tagged = colon and _TAG.fullmatch(tag)
+            return Laid(kind="oci", path=cwd / (directory if is_tagged else place), tag=tag if is_tagged else "")
+        case "tar":
+            return Laid(kind="tar", path=cwd / place)
+    return None
+
+
+def blob_path(digest: str) -> str:
+    """Where the bytes of this digest lie in every layout."""
+    return f"{BLOBS}/{digest.removeprefix('sha256:')}"
+
+
+class Stored(oci.Source, Protocol):
+    """Where images lie by their digests, with an index of them."""
+
+    def index(self) -> bytes: ...
+
+
+def entries(stored: Stored) -> tuple[oci.Descriptor, ...]:
+    """What the index names: images, or indexes of several."""
+    try:
+        return msgspec.json.decode(stored.index(), type=oci.Index).manifests
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise PullBuilderImageFailed(f"{stored} is broken", detail=f"{INDEX}: {error}"[:300]) from error
+
+
+def first(stored: Stored, tag: str) -> oci.Descriptor:
+    """What a tag leads to: an image, or an index of several; without a tag, the only one there is."""
+    there = entries(stored)
+    found = {entry.digest: entry for entry in there if not tag or tag_of(entry) == tag}
+    if len(found) == 1:
+        return next(iter(found.values()))
+    raise PullBuilderImageFailed(
+        f"{stored} has no image {tag}" if tag else f"{stored} has {len(found)} images",
+        detail=f"it has {', '.join(sorted({tag_of(entry) or entry.digest for entry in there})[:20]) or 'none'}"[:500],
+        hint=f"name the one that is meant: {stored}:TAG",
+    )
+
+
+def tag_of(entry: oci.Descriptor) -> str:
+    return (entry.annotations or {}).get(oci.TAG, "")
+
+
+def picture(stored: Stored, tag: str) -> oci.Picture:
+    """The image of this tag as it lies there, byte for byte, and so under the same digest wherever it is brought."""
+    return picture_at(stored, first(stored, tag))
+
+
+def picture_at(stored: Stored, entry: oci.Descriptor) -> oci.Picture:
+    """The same of an image, or of an index of several, by its digest."""
+    content = stored.manifest(entry)
+    document = oci.read_manifest(content, str(stored))
+    if isinstance(document, oci.Manifest):
+        kind = document.media_type or entry.media_type or oci.MANIFEST
+        return oci.Picture(
+            blobs=tuple(_blobs(stored, document)), manifest=content, id=document.config.digest, kind=kind
+        )
+    if len(document.manifests) > 2 * oci.MOST_PLATFORMS:  # beside each image its builder's attestation
+        raise LimitReached(f"{stored} has an index of {len(document.manifests)} images")
+    children = tuple(stored.manifest(each) for each in document.manifests)
+    manifests = [oci.read_manifest(child, str(stored)) for child in children]
+    return oci.Picture(
+        blobs=tuple(blob for each in manifests for blob in _blobs(stored, each)),
+        manifest=content,
+        id=next((each.config.digest for each in manifests if isinstance(each, oci.Manifest)), ""),
+        kind=document.media_type or entry.media_type or oci.INDEX,
+        children=children,
+    )
+
+
+def _blobs(stored: Stored, manifest: oci.Manifest | oci.Index) -> Iterator[oci.Blob]:
+    if isinstance(manifest, oci.Index):
+        raise PullBuilderImageFailed(f"{stored} is an index of indexes", hint="name the image itself")
+    for each in (*manifest.layers, manifest.config):
+        yield oci.Blob(
+            media_type=each.media_type, digest=each.digest, size=each.size, chunks=partial(stored.read, each)
+        )
 
 
 class Layout:
@@ -41,9 +143,18 @@ class Layout:
 
     # ---------------------------------------------------------------------------------------------------- reading
 
-    def base(self, tag: str, platform: str) -> oci.Base:
-        """Read the image of this tag, to build on; without a tag, the only one."""
-        return oci.base_of(self, oci.find(self, self._entry(tag), platform), name="", home="")
+    def bases(self, tag: str, platforms: tuple[str, ...] = ()) -> tuple[oci.Base, ...]:
+        """Read the image of this tag, to build on, for each of these platforms; where none is named, for all of Linux
+        that it is there for. Without a tag it is the only image."""
+        images = oci.find_all(self, first(self, tag), platforms)
+        return tuple(oci.base_of(self, found, name="", home="") for found in images)
+
+    def index(self) -> bytes:
+        """What images there are."""
+        try:
+            return files.read_small(self._directory / INDEX, most=oci.LARGEST_DOCUMENT)
+        except OSError as error:
+            raise PullBuilderImageFailed(f"{self} is not an OCI layout", detail=error.strerror or "") from error
 
     def manifest(self, descriptor: oci.Descriptor) -> bytes:
         return self.document(descriptor)
@@ -55,26 +166,9 @@ class Layout:
         """Stream a blob, checked against its digest."""
         return oci.verified(self._pieces(descriptor.digest), descriptor, error=self._broken)
 
-    def _entry(self, tag: str) -> oci.Descriptor:
-        try:
-            content = (self._directory / _INDEX).read_bytes()
-            entries = msgspec.json.decode(content, type=oci.Index).manifests
-        except OSError as error:
-            raise PullBuilderImageFailed(f"{self} is not an OCI layout", detail=error.strerror or "") from error
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise self._broken(f"{_INDEX}: {error}") from error
-        found = [entry for entry in entries if not tag or _tag_of(entry) == tag]
-        if len(found) == 1:
-            return found[0]
-        raise PullBuilderImageFailed(
-            f"{self} has no image {tag}" if tag else f"{self} has {len(found)} images",
-            detail=f"it has {', '.join(sorted({_tag_of(entry) or entry.digest for entry in entries})) or 'none'}",
-            hint=f"name the one that is meant: {self}:TAG",
-        )
-
     def _pieces(self, digest: str) -> Iterator[bytes]:
         try:
-            with self._path(digest).open("rb") as file:
+            with files.open_regular(self.path(digest)) as file:
                 while chunk := file.read(_CHUNK):
                     yield chunk
         except OSError as error:
@@ -87,7 +181,7 @@ class Layout:
 
     def write(self, blob: oci.Blob) -> oci.Descriptor:
         """Have a blob here: it is already, or it is copied and hashed on the way."""
-        if blob.digest and self._has(blob):
+        if blob.digest and self.has(blob):
             return oci.descriptor_of(blob)
         seen, size = hashlib.sha256(), 0
         with self._new_file() as (path, file):
@@ -98,42 +192,60 @@ class Layout:
             if blob.digest not in ("", digest):
                 raise CommitContainerFailed(f"could not write {self}", detail=f"{blob.digest} came as other bytes")
             file.close()
-            path.replace(self._path(digest))
+            path.replace(self.path(digest))
         return oci.Descriptor(media_type=blob.media_type, digest=digest, size=size)
 
-    def tag(self, manifest: bytes, tags: tuple[str, ...]) -> str:
-        """Make the blobs an image under these tags, and answer its digest."""
-        digest, size = oci.digest_of(manifest), len(manifest)
-        self.write(oci.Blob(media_type=oci.MANIFEST, digest=digest, size=size, chunks=lambda: iter((manifest,))))
-        entries = [
-            oci.Descriptor(
-                media_type=oci.MANIFEST, digest=digest, size=size, annotations={oci.TAG: tag} if tag else None
-            )
-            for tag in tags or ("",)
-        ]
+    def tag(
+        self, manifest: bytes, tags: tuple[str, ...], *, kind: str = oci.MANIFEST, children: tuple[bytes, ...] = ()
+    ) -> str:
+        """Make the blobs an image under these tags, and answer its digest; the children of an index have no tags."""
+        for child in children:
+            self.write(oci.blob_of(child, oci.MANIFEST))
+        named = self.write(oci.blob_of(manifest, kind))
+        self._name(
+            msgspec.structs.replace(named, annotations={oci.TAG: tag} if tag else None)
+            for tag in dict.fromkeys(tags or ("",))
+        )
+        return named.digest
+
+    def take(self, other: Layout) -> None:
+        """Name what the index of another one names; the blobs are here."""
+        self._name(entries(other))
+
+    def untag(self, tags: Collection[str]) -> None:
+        """Take these tags out of the index; the blobs stay."""
+        self._exchange(_merged(self._present(), tags, ()))
+
+    def _name(self, entries: Iterable[oci.Descriptor]) -> None:
+        """Put these into the index, in the place of what has their tags."""
+        named = tuple(entries)
+        self._exchange(_merged(self._present(), {tag_of(entry) or entry.digest for entry in named}, named))
+
+    def _exchange(self, index: bytes) -> None:
         with self._new_file() as (path, file):
-            file.write(_merged(self._index(), entries))
+            file.write(index)
             file.close()
-            path.replace(self._directory / _INDEX)
-        return digest
+            path.replace(self._directory / INDEX)
 
-    def _index(self) -> bytes:
-        path = self._directory / _INDEX
-        return path.read_bytes() if path.exists() else _EMPTY
-
-    def _has(self, blob: oci.Blob) -> bool:
+    def _present(self) -> bytes:
         try:
-            return self._path(blob.digest).stat().st_size == blob.size
+            return files.read_small(self._directory / INDEX, most=oci.LARGEST_DOCUMENT)
         except FileNotFoundError:
-            return False
+            return _EMPTY
+        except OSError as error:
+            raise CommitContainerFailed(f"could not write {self}", detail=f"{INDEX}: {error.strerror}") from error
 
-    def _path(self, digest: str) -> Path:
-        return self._directory / _BLOBS / digest.removeprefix("sha256:")
+    def has(self, blob: oci.Blob | oci.Descriptor) -> bool:
+        path = self.path(blob.digest)
+        return files.is_file(path) and path.stat().st_size == blob.size
+
+    def path(self, digest: str) -> Path:
+        return self._directory / blob_path(digest)
 
     @contextmanager
     def _new_file(self) -> Iterator[tuple[Path, BinaryIO]]:
         """A file under a temporary name, gone at the end unless it was given another."""
-        path = self._directory / _BLOBS / f".{secrets.token_hex(8)}.partial"
+        path = self._directory / BLOBS / f".{secrets.token_hex(8)}.partial"
         try:
             with path.open("xb") as file:
                 yield path, file
@@ -143,25 +255,52 @@ class Layout:
             path.unlink(missing_ok=True)
 
 
+def check(directory: Path) -> None:
+    """Refuse a directory that is something else, before there is anything to write."""
+    if files.is_file(directory / MARK):
+        return
+    try:
+        free = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+    except OSError as error:
+        raise InvalidUsage(f"{directory} cannot become an OCI layout: {error.strerror}", hint=_ANOTHER) from error
+    if not free:
+        raise InvalidUsage(f"{directory} exists and is not an OCI layout", hint=_ANOTHER)
+
+
 @contextmanager
 def writable(directory: Path) -> Iterator[Layout]:
-    """A layout to put images into: a new one appears whole at the end, or not at all."""
-    if (directory / _MARK).is_file():
+    """A layout to put images into: a new one appears whole at the end, or not at all.
+
+    Where somebody else has made it meanwhile, what is new is added to his.
+    """
+    if files.is_file(directory / MARK):
         with _locked(directory):
             yield Layout(directory)
         return
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise InvalidUsage(f"{directory} exists and is not an OCI layout", hint="name another directory, or a new one")
-    partial = directory.with_name(f".{directory.name}.{secrets.token_hex(8)}.partial")
+    check(directory)
+    partial = directory.with_name(f".{directory.name[:200]}.{secrets.token_hex(8)}.partial")
     try:
-        (partial / _BLOBS).mkdir(parents=True)
-        (partial / _MARK).write_bytes(_VERSION)
+        (partial / BLOBS).mkdir(parents=True)
+        (partial / INDEX).write_bytes(_EMPTY)
+        (partial / MARK).write_bytes(VERSION)
         yield Layout(partial, shown=directory)
-        partial.replace(directory)
+        _appear(partial, directory)
     except OSError as error:
         raise CommitContainerFailed(f"could not write oci:{directory}", detail=error.strerror or "") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _appear(partial: Path, directory: Path) -> None:
+    try:
+        partial.replace(directory)
+    except OSError:
+        if not (directory / MARK).is_file():
+            raise
+        with _locked(directory):
+            for blob in (partial / BLOBS).iterdir():
+                blob.replace(directory / BLOBS / blob.name)
+            Layout(directory).take(Layout(partial))
 
 
 @contextmanager
@@ -175,19 +314,16 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _tag_of(entry: oci.Descriptor) -> str:
-    return (entry.annotations or {}).get(oci.TAG, "")
-
-
-def _merged(index: bytes, entries: list[oci.Descriptor]) -> bytes:
-    """The index with these entries; what others wrote into it stays as it is, byte for byte."""
+def _merged(index: bytes, taken: Collection[str], entries: Sequence[oci.Descriptor]) -> bytes:
+    """The index with these entries and without the `taken` tags; what others wrote stays as it is, byte for byte."""
     try:
         document = msgspec.json.decode(index, type=dict[str, msgspec.Raw])
         kept = msgspec.json.decode(document["manifests"], type=list[msgspec.Raw])
         described = msgspec.json.decode(document["manifests"], type=list[oci.Descriptor])
     except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
-        raise CommitContainerFailed(f"the {_INDEX} of the layout is not readable", detail=str(error)) from error
-    taken = {_tag_of(entry) or entry.digest for entry in entries}
-    stays = [raw for raw, one in zip(kept, described, strict=True) if (_tag_of(one) or one.digest) not in taken]
+        raise CommitContainerFailed(
+            f"the {INDEX} of the layout is not readable", detail=str(error), hint="remove the layout, or name another"
+        ) from error
+    stays = [raw for raw, one in zip(kept, described, strict=True) if (tag_of(one) or one.digest) not in taken]
     document["manifests"] = msgspec.Raw(msgspec.json.encode([*stays, *entries]))
     return msgspec.json.encode(document)

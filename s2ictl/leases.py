@@ -12,10 +12,12 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
-_NAME = re.compile(
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
+
+_NAME = expression(
     r"s2ictl-(?P<owner>[a-z0-9]{1,40})-(?P<place>[0-9a-f]{12})-(?P<pid>\d{1,10})-(?P<expires>\d{1,12})-[0-9a-f]{6}"
 )
 _GRACE = 24 * 3600  # the clocks of two machines that share an engine

@@ -13,7 +13,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from s2ictl import ledgerfile
 from s2ictl.errors import InvalidUsage, LimitReached, RecordNotFound
 from s2ictl.models import Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt, Verdict
+from s2ictl.values import dataclass
 
 if TYPE_CHECKING:
     import sqlite3

@@ -9,22 +9,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-import re
 import resource
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from s2ictl.errors import Conflict, InvalidUsage, Unreachable
+from s2ictl.expressions import expression
 from s2ictl.models import Delivery
+from s2ictl.values import dataclass
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-_HOOK = re.compile(r"/hooks/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)")
+_HOOK = expression(r"/hooks/([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)")
 _CONTENT = ("application/json", "application/x-www-form-urlencoded")
 _CONNECTIONS = 8192
 _LINGER_SECONDS = 1.0

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from s2ictl.errors import InvalidUsage, LimitReached, Refused
+from s2ictl.expressions import expression
 from s2ictl.models import App, ImageFacts, Manifest, Port, Probe, ReadinessConfig
 
 ALIAS = "kubesphere.io/alias-name"
@@ -212,12 +213,12 @@ def _pull_secret(app: App, config: bytes) -> Manifest:
 
 # ----------------------------------------------------------------------------------------------------------- checks
 
-_HOST_LABEL = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
-_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
-_SECRET_NAME = re.compile(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
-_PORT_NAME = re.compile(r"(?=[-0-9]*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]{0,13}[a-z0-9])?")
-_LABEL_VALUE = re.compile(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
-_ENV_NAME = re.compile(r"[-._A-Za-z][-._A-Za-z0-9]*")
+_HOST_LABEL = expression(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_NAMESPACE = expression(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_SECRET_NAME = expression(r"[a-z0-9](?:[-.a-z0-9]{0,251}[a-z0-9])?")
+_PORT_NAME = expression(r"(?=[-0-9]*[a-z])(?!.*--)[a-z0-9](?:[-a-z0-9]{0,13}[a-z0-9])?")
+_LABEL_VALUE = expression(r"[A-Za-z0-9](?:[-_.A-Za-z0-9]{0,61}[A-Za-z0-9])?")
+_ENV_NAME = expression(r"[-._A-Za-z][-._A-Za-z0-9]*")
 _RESERVED = ("default", "kubernetes")
 _SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 _MOST_REPLICAS = 1000

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import msgspec
 
@@ -19,6 +19,7 @@ from s2ictl.assemblies import Parts
 from s2ictl.labels import BASE_DIGEST, RECORD, record_of, rendered
 from s2ictl.models import Assembly, BuildRequest, ImageConfig, ImageFacts, RuntimeArtifact, Secret
 from s2ictl.scripts import Script
+from s2ictl.values import dataclass
 
 _FORMAT = "s2ictl recipe 1"
 _COST = {"n": 1 << 14, "r": 8, "p": 1}  # of scrypt: 16 MB, and a twentieth of a second

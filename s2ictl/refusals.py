@@ -6,9 +6,7 @@ has another remedy. So the words of the API are read here, and nothing is contac
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
@@ -21,11 +19,13 @@ from s2ictl.errors import (
     Unauthorized,
     Unreachable,
 )
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
 
 _LONGEST = 1000
 _BUSY = frozenset({429, 502, 503, 504})
-_RIGHT = re.compile(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
-_OWNER = re.compile(r'conflict with "([^"]*)"')
+_RIGHT = expression(r'cannot (?P<verb>\S+) resource "(?P<resource>[^"]+)"')
+_OWNER = expression(r'conflict with "([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

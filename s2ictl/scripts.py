@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from s2ictl.addresses import is_loopback, origin_of, shown, split
 from s2ictl.errors import FetchSourceFailed, FetchSourceUnauthorized, InvalidUsage, LimitReached, Refused
 from s2ictl.events import Emit, Notice, step
 from s2ictl.models import Tree, parse_place
+from s2ictl.values import dataclass
 
 Download = Callable[[str, Emit], bytes | None]
 """The bytes behind an address; None when there is nothing."""

@@ -11,7 +11,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,6 +32,7 @@ from s2ictl.hooks.matching import why_not
 from s2ictl.ledger import Ledger, log_file, open_ledger
 from s2ictl.listener import Address, Limits, Reply, listening, refusal
 from s2ictl.models import AppConfig, Config, Delivery, Entry, Outcome, Receipt, Secret, WebhookConfig
+from s2ictl.values import dataclass
 
 SHORTEST_SECRET = 16
 _RETRY_SECONDS = 1.0

@@ -6,12 +6,11 @@ under a policy a name is refused like root itself.
 
 from __future__ import annotations
 
-import re
-
 from s2ictl.errors import InvalidUsage, Refused
+from s2ictl.expressions import expression
 from s2ictl.models import UidRange
 
-_RANGE = re.compile(r"(?P<first>[0-9]{0,10})(?P<dash>-?)(?P<last>[0-9]{0,10})")
+_RANGE = expression(r"(?P<first>[0-9]{0,10})(?P<dash>-?)(?P<last>[0-9]{0,10})")
 _LARGEST = 2**32 - 2  # the kernel's; the number above means "no user"
 _FORMS = "write 1001, 1000-1999, 1000- or -1999, several with commas between"
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from s2ictl.errors import CommitContainerFailed, PullBuilderImageFailed, S2IError
-from s2ictl.events import Emit
+from s2ictl.errors import CommitContainerFailed, S2IError
 from s2ictl.labels import RECIPE
 from s2ictl.models import ImageFacts, Reference
 from s2ictl.workshop import Workshop
 
 
-def in_engine(recipe: str, names: tuple[Reference, ...], workshop: Workshop, emit: Emit) -> ImageFacts | None:
+def in_engine(recipe: str, names: tuple[Reference, ...], workshop: Workshop) -> ImageFacts | None:
     """The image of this recipe, to which all the names lead then."""
-    led_to = [_led_to(name, workshop, emit) for name in names]
+    led_to = [workshop.engine.held(str(name)) for name in names]
     named = (facts for facts in led_to if facts is not None and facts.labels.get(RECIPE) == recipe)
     found = next(named, None) or workshop.engine.find(RECIPE, recipe)
     if found is None or all(facts is not None and facts.id == found.id for facts in led_to):
@@ -33,12 +32,6 @@ def in_registry(recipe: str, names: tuple[Reference, ...], platform: str, worksh
             return None
         first = facts
     return first
-
-
-def _led_to(name: Reference, workshop: Workshop, emit: Emit) -> ImageFacts | None:
-    with suppress(PullBuilderImageFailed):  # of another platform: it only has the name until now
-        return workshop.engine.facts(str(name), pull="never", login=None, emit=emit)
-    return None
 
 
 def _registered(name: Reference, platform: str, workshop: Workshop) -> ImageFacts | None:

@@ -15,11 +15,15 @@ def upload(entries: Callable[[], Iterator[Entry]], uid: int, gid: int) -> Iterat
 
 
 def source_entries(
-    tree: Tree, carried: tuple[Script, ...], destination: str, excluded: Callable[[str], bool]
+    tree: Tree, carried: tuple[Script, ...], destination: str, excluded: Callable[[str], bool], *, place: bool
 ) -> Iterator[Entry]:
-    """The whole source, with the scripts that are carried in a place of their own."""
+    """The whole source, with the scripts that are carried in a place of their own.
+
+    Where none are, such a `place` is made all the same for those who count on it.
+    """
     root = destination.strip("/")
-    yield directory_entry(f"{root}/scripts")
+    if carried or place:
+        yield directory_entry(f"{root}/scripts")
     yield from _programs(carried, root)
     gone = {script.moved for script in carried if script.moved}
     yield directory_entry(f"{root}/src")

@@ -16,11 +16,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from s2ictl.errors import Conflict
 from s2ictl.events import Emit, Notice
+from s2ictl.files import taken
+from s2ictl.values import dataclass
 
 _POLL_SECONDS = 0.05
 _OTHER_SERVER_SECONDS = 0.5  # a server that was just killed is gone before this is over
@@ -74,11 +76,11 @@ class Crew:
         """Wait until the workers of an earlier server have cleaned up and are gone."""
         lock = os.open(self._lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if _try_lock(lock):
+            if taken(lock):
                 return
             emit(Notice(text="the workers of an earlier server are cleaning up"))
             deadline = time.monotonic() + _EARLIER_WORKERS_SECONDS
-            while not _try_lock(lock):
+            while not taken(lock):
                 if time.monotonic() >= deadline:
                     raise Conflict(f"earlier workers hold {self._lock_file}", hint=f"fuser -v {self._lock_file}")
                 await asyncio.sleep(_POLL_SECONDS)
@@ -120,18 +122,10 @@ def crew(home: Path) -> Iterator[Crew]:
 
 
 def _is_free(descriptor: int, deadline: float) -> bool:
-    while not _try_lock(descriptor):
+    while not taken(descriptor):
         if time.monotonic() >= deadline:
             return False
         time.sleep(_POLL_SECONDS)
-    return True
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
     return True
 
 

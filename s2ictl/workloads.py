@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from s2ictl.expressions import expression
 from s2ictl.models import Manifest
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,8 +45,8 @@ _TWO_PULLS = 20.0
 _HICCUP = 5.0
 _AUTOSCALER = 30.0
 _CRASHES = 2
-_NOT_THERE = re.compile(r"not found|manifest unknown|no match for platform", re.IGNORECASE)
-_LOGIN_REFUSED = re.compile(r"unauthorized|denied|forbidden", re.IGNORECASE)
+_NOT_THERE = expression(r"not found|manifest unknown|no match for platform", re.IGNORECASE)
+_LOGIN_REFUSED = expression(r"unauthorized|denied|forbidden", re.IGNORECASE)
 _PULL = frozenset({"ErrImagePull", "ImagePullBackOff"})
 _BROKEN = frozenset({"CreateContainerConfigError", "CreateContainerError", "InvalidImageName", "ErrImageNeverPull"})
 _LONGEST = 1000

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 from s2ictl import scripts
 from s2ictl.builders import Folder
-from s2ictl.engines import Engine
-from s2ictl.errors import PullBuilderImageFailed
-from s2ictl.events import Emit
-from s2ictl.models import ImageFacts, Logins, PullPolicy, Reference, Source, Tree
+from s2ictl.engines import Confirm, Engine
+from s2ictl.errors import PullBuilderImageFailed, Unreachable
+from s2ictl.events import Emit, Notice
+from s2ictl.models import ImageFacts, Logins, PullPolicy, Reference, Source, Target, Tree
 from s2ictl.names import DOCKER_HUB
+from s2ictl.targets import REGISTRY
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,9 @@ class Workshop:
 
     `folders` answers our own builders that a word may mean, and all of them for "". `root_filesystem` makes a base of a
     distribution's suite where no registry has one. `registered` is what an image's registry says of it for a platform,
-    without any pull. `turn` is to have an image's name alone on this machine, for which so many seconds are waited.
+    without any pull, and `confirm` whether a name leads to an image there. `turn` is to have an image's name alone on
+    this machine, for which so many seconds are waited. `carry` takes an image out of the engine into other
+    targets, under names, and answers its digest there.
     """
 
     engine: Engine
@@ -31,7 +34,9 @@ class Workshop:
     root_filesystem: Callable[[str, Emit], AbstractContextManager[Iterator[bytes]]]
     download: scripts.Download
     registered: Callable[[Reference, str], ImageFacts | None] = lambda *_: None
+    confirm: Confirm = lambda name, _: name.digest
     turn: Callable[[str, float, Emit], AbstractContextManager[None]] = lambda *_: nullcontext()
+    carry: Callable[[str, tuple[Target, ...], tuple[Reference, ...], Emit], str] = lambda *_: ""
 
 
 def had(image: str, policy: PullPolicy, workshop: Workshop, emit: Emit) -> tuple[ImageFacts | None, bool]:
@@ -61,9 +66,26 @@ def nowhere(what: str, image: str, policy: PullPolicy) -> PullBuilderImageFailed
 
 
 def deliver(names: tuple[Reference, ...], workshop: Workshop, emit: Emit) -> str:
-    """Push under every name; the digest is the same for all."""
-    digests = [workshop.engine.push(name, login=workshop.find_login(place_of(name)), emit=emit) for name in names]
-    return digests[0]
+    """Push under every name; answers the digest, which is the same for all.
+
+    What the engine cannot do is done from here: it may trust a registry less than the user does, or lie elsewhere, and
+    for a second registry it may pack a layer anew, to another digest.
+    """
+    first = _pushed(names[0], workshop, emit)
+    if first and all(_pushed(name, workshop, emit) == first for name in names[1:]):
+        return first
+    return workshop.carry(str(names[0]), (REGISTRY,), names, emit)
+
+
+def _pushed(name: Reference, workshop: Workshop, emit: Emit) -> str:
+    """The digest; "" where the engine does not reach the registry, and we do."""
+    login = workshop.find_login(place_of(name))
+    try:
+        return workshop.engine.push(name, login=login, confirm=workshop.confirm, emit=emit)
+    except Unreachable as error:
+        workshop.confirm(name, "")  # who is out of reach from here as well is said to be so
+        emit(Notice(text=f"{error.in_passing}; so the image is sent from here", level="warning"))
+        return ""
 
 
 def place_of(name: Reference) -> str:

@@ -59,8 +59,11 @@ def main() -> int:
     parser.add_argument("--soak", action="store_true", help="the long form of every campaign")
     parser.add_argument("layers", nargs="*", choices=[[], *[layer.name for layer in LAYERS]], help="only these")
     options = parser.parse_args()
-    # Behind a shell's `&` a process begins deaf to Ctrl-C, and so would all that the tests start and interrupt.
+    # Behind a shell's `&` a process begins deaf to Ctrl-C, behind nohup to a lost terminal; and so would all that the
+    # tests start and interrupt. What has a handler here is as usual in whatever is started.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
     chosen = [layer for layer in LAYERS if not options.layers or layer.name in options.layers]
     extra = ("--soak",) if options.soak else ()
     try:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from s2ictl.events import Emit, Event
 from tests import testbed
@@ -50,10 +51,30 @@ def _layer_of(path: Path) -> str:
 
 # --------------------------------------------------------------------------------------------------- side by side
 
+OF_ARTIFACTS = ("test_b2i.py", "test_binary_builder.py", "test_jar_builder.py", "test_tomcat_builder.py")
+
+
+class _ByBuilder(LoadFileScheduling):  # type: ignore[misc]  # it says nothing of its types
+    """A worker takes one file after the other; those that ask for the same of our builders are taken by one worker,
+    whose engine then makes each of these but once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "artifacts" if file.endswith(OF_ARTIFACTS) else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return _ByBuilder(config, log) if config.getoption("dist") == "loadfile" else None
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole builders are made first: a worker that began one last would be waited for by the others."""
-    items.sort(key=lambda item: not (_layer_of(item.path) == "engine" and "builder" in item.path.stem))
+    items.sort(key=lambda item: not (_layer_of(item.path) == "engine" and _makes_builders(item.path)))
+
+
+def _makes_builders(path: Path) -> bool:
+    return "builder" in path.stem or path.name in (*OF_ARTIFACTS, "test_readme.py")
 
 
 # ------------------------------------------------------------------------------------- what is forbidden to layer one

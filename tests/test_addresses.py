@@ -102,6 +102,13 @@ def test_an_origin_is_scheme_host_and_port() -> None:
         (PUBLIC, {"https_proxy": "http://proxy:3128", "no_proxy": "ample.com,10.0.0.0/8"}, "http://proxy:3128"),
         ("https://10.1.1.1/", {"https_proxy": "http://proxy:3128", "no_proxy": "10.0.0.0/8"}, ""),
         ("https://10.1.1.1/", {"https_proxy": "http://proxy:3128", "no_proxy": "a/b"}, "http://proxy:3128"),
+        ("https://10.1.1.1/", {"https_proxy": "http://proxy:3128", "no_proxy": "10.1.1.1:443"}, ""),
+        ("https://10.1.1.1/", {"https_proxy": "http://proxy:3128", "no_proxy": "10.1.1.1:80"}, "http://proxy:3128"),
+        ("https://[fd00::443]/", {"https_proxy": "http://proxy:3128", "no_proxy": "FD00:0::443"}, ""),
+        ("https://[fd00::1]/", {"https_proxy": "http://proxy:3128", "no_proxy": "[fd00::1]:443"}, ""),
+        ("https://[fd00::1]/", {"https_proxy": "http://proxy:3128", "no_proxy": "fd00::/8"}, ""),
+        ("https://[fd00::1]:1/", {"https_proxy": "http://proxy:3128", "no_proxy": "10.0.0.0/8"}, "http://proxy:3128"),
+        ("https://a.example.com./", {"https_proxy": "http://proxy:3128", "no_proxy": "example.com."}, ""),
     ],
 )
 def test_the_environment_names_the_proxy(url: str, environ: dict[str, str], proxy: str) -> None:

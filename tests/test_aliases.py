@@ -8,12 +8,12 @@ import pytest
 
 from s2ictl.aliases import Meant, meant
 from s2ictl.builders import Folder
-from s2ictl.errors import PullBuilderImageFailed
 from s2ictl.models import Reference
 from tests.test_builders import folder
 
 
 def known_as(made: Folder, version: str, *aliases: str, levels: tuple[str, ...] = ()) -> Folder:
+    made = replace(made, version=version)
     plan = replace(made.blueprint, version=version, aliases=tuple(map(Reference.parse, aliases)), levels=levels)
     return replace(
         made, blueprint=replace(plan, display_name=f"{plan.name} {version}", description="Programs; of all kinds")
@@ -24,7 +24,10 @@ JAVA = known_as(folder("java"), "21", "kubespheredev/java-8-centos7", levels=("8
 PYTHON = known_as(
     folder("python"), "3.13", "kubespheredev/python-36-centos7", "registry.example.com/ubi9/python-313", "snake"
 )
-FOLDERS = (JAVA, PYTHON)
+TOMCAT = known_as(folder("tomcat"), "10.1")
+OLD = {"9": (Reference.parse("kubespheredev/tomcat85-java8-centos7"),)}
+TOMCAT = replace(TOMCAT, blueprint=replace(TOMCAT.blueprint, versions=("9",), version_aliases=OLD))
+FOLDERS = (JAVA, PYTHON, TOMCAT)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +39,7 @@ FOLDERS = (JAVA, PYTHON)
         ("python-36-centos7:latest", PYTHON, "3.6", "docker.io/kubespheredev/python-36-centos7:latest"),
         ("ubi9/python-313", PYTHON, "", "registry.example.com/ubi9/python-313"),
         ("snake", PYTHON, "", "docker.io/snake"),
+        ("tomcat85-java8-centos7:v3.2.0", TOMCAT.at("9"), "", "docker.io/kubespheredev/tomcat85-java8-centos7:v3.2.0"),
     ],
 )
 def test_a_name_of_another_platform_means_a_builder_here(word: str, builder: Folder, level: str, other: str) -> None:
@@ -81,23 +85,7 @@ def test_it_is_said_which_builder_stands_in_and_how_the_other_image_is_had() -> 
     )
 
 
-@pytest.mark.parametrize(
-    ("word", "purpose", "itself"),
-    [
-        ("kubesphere/s2i-binary:v3.2.0", "finished binaries", "docker.io/kubesphere/s2i-binary:v3.2.0"),
-        (
-            "tomcat85-java11-centos7",
-            "wars on Tomcat 8.5 and Java 11",
-            "docker.io/kubespheredev/tomcat85-java11-centos7",
-        ),
-    ],
-)
-def test_a_name_for_which_nothing_here_stands_in_is_refused_and_not_guessed(
-    word: str, purpose: str, itself: str
-) -> None:
-    with pytest.raises(PullBuilderImageFailed) as refused:
-        meant(word, FOLDERS)
-    assert (
-        refused.value.message == f"{word} is KubeSphere's builder for {purpose}, and no builder here stands in for it"
-    )
-    assert refused.value.hint == f"name that image itself: {itself}"
+def test_an_alias_of_a_version_says_which() -> None:
+    tomcat = meant("kubesphere/tomcat85-java8-centos7", FOLDERS)
+    assert tomcat is not None
+    assert "; the builder tomcat:9 stands in here: " in tomcat.notice.text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from s2ictl.engines.anatomy import Anatomy, Memory
 from s2ictl.engines.containers import Container
+from s2ictl.values import dataclass
 
 IMAGE = "sha256:" + "a" * 64
 

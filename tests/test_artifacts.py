@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as some
 
-from s2ictl.artifacts import content_digest, read, safe_name
+from s2ictl.artifacts import content_digest, read
+from s2ictl.artifacts.reading import safe_name
 from s2ictl.errors import InvalidArtifact, LimitReached, S2IError, WrongPlatform
 from s2ictl.models import Artifact, Binary
 from tests.fakes.images import program
@@ -98,6 +99,7 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         (tmp_path / "pipe", "is not a regular file"),
         (Path("/dev/null"), "is not a regular file"),
         (tmp_path / "absent" / "app", "there is no artifact"),
+        (tmp_path / ("a" * 300), "cannot be read"),
     ):
         with pytest.raises(InvalidArtifact, match=words):
             read(path)

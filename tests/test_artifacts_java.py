@@ -64,14 +64,14 @@ def test_a_jar_behind_a_script_is_a_jar(tmp_path: Path) -> None:
 def test_the_name_of_what_came_from_elsewhere_is_handed_in(tmp_path: Path) -> None:
     path = at(tmp_path, packed(war()), "3")
     assert read(path, name="shop.war").name == "shop.war"
-    with pytest.raises(InvalidArtifact, match=r"^shop\.war is not a program: it is an HTML"):
+    with pytest.raises(InvalidArtifact, match=r"^shop\.war is no jar, war or program: it is an HTML"):
         read(at(tmp_path, b"<html>", "4"), name="shop.war")
 
 
 def test_an_unpacked_war_is_a_war(tmp_path: Path) -> None:
     artifact = read(laid(tmp_path / "shop", war("javax", 8)))
     assert (artifact.kind, artifact.form, artifact.name) == ("war", "directory", "shop")
-    assert artifact.java == Java(level=8, servlet="javax", descriptor="4.0")
+    assert artifact.java == Java(level=8, servlet="javax", needs=("javax",), descriptor="4.0")
 
 
 def test_a_directory_may_hold_a_program_with_what_it_needs(tmp_path: Path) -> None:
@@ -112,6 +112,12 @@ def test_a_directory_may_hold_a_jar_with_its_libraries(tmp_path: Path) -> None:
 def test_what_nothing_can_be_chosen_of_is_refused(files: dict[str, bytes], words: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidArtifact, match=words):
         read(at(tmp_path, packed(files), "dist.zip"))
+
+
+def test_a_directory_is_not_gone_down_without_an_end(tmp_path: Path) -> None:
+    (tmp_path / "/".join("a" * 300)).mkdir(parents=True)
+    with pytest.raises(LimitReached, match="has more than 256 directories"):
+        read(tmp_path)
 
 
 def test_links_in_a_directory_are_not_followed(tmp_path: Path) -> None:
@@ -171,6 +177,18 @@ def test_only_the_first_section_counts_and_names_have_no_case(tmp_path: Path) ->
     assert java(tmp_path, {"META-INF/MANIFEST.MF": said, "Shop.class": klass(8)}).main_class == "Shop"
 
 
+def test_so_is_one_that_is_folded_into_very_many(tmp_path: Path) -> None:
+    said = b"Manifest-Version: 1.0\nNote: " + b"\n x" * 300_000 + b"\nMain-Class: S\n hop\n"
+    assert java(tmp_path, {"META-INF/MANIFEST.MF": said, "Shop.class": klass(8)}).main_class == "Shop"
+
+
+@pytest.mark.parametrize("noise", [b"<web-app ", b"<web-app", b"<web-app version", b"<web-app version = '"])
+def test_no_descriptor_is_looked_at_for_long(noise: bytes, tmp_path: Path) -> None:
+    said = noise * (200_000 // len(noise)) + b"><web-app version='6.1'>"
+    found = java(tmp_path, war() | {"WEB-INF/web.xml": said})
+    assert (found.servlet, found.descriptor) == ("jakarta", "6.1")
+
+
 def test_a_class_that_is_not_there_cannot_be_started(tmp_path: Path) -> None:
     with pytest.raises(InvalidArtifact, match="the class that its manifest names is not in it"):
         read(at(tmp_path, packed({"META-INF/MANIFEST.MF": manifest(Main_Class="Shop")})))
@@ -205,6 +223,12 @@ def test_so_is_that_of_jars_in_it(pack: object, tmp_path: Path) -> None:
     assert java(tmp_path, runnable(11) | {"lib/a.jar": pack(inner)}).level == 21
 
 
+def test_a_jar_in_it_that_grows_without_measure_is_not_read_on(tmp_path: Path) -> None:
+    inner = {"A.class": klass(17), "zeros": bytes(8 << 20), "B.class": klass(21)}
+    assert java(tmp_path, runnable(11) | {"lib/a.jar": packed(inner)}).level == 21  # its size was told before
+    assert java(tmp_path, runnable(11) | {"lib/a.jar": streamed(inner)}).level == 17
+
+
 def test_of_very_many_classes_some_of_each_package_are_read(tmp_path: Path) -> None:
     many = {f"a/C{number}.class": klass(8) for number in range(2100)}
     assert java(tmp_path, runnable(11) | many | {"b/New.class": klass(21)}).level == 21
@@ -219,30 +243,35 @@ def test_a_library_that_is_none_says_nothing(content: bytes, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("files", "servlet", "mixed"),
+    ("files", "servlet", "needs", "mixed"),
     [
-        (war("javax"), "javax", False),
-        (war("jakarta"), "jakarta", False),
+        (war("javax"), "javax", ("javax",), False),
+        (war("jakarta"), "jakarta", ("jakarta",), False),
         # Tomcat 10 reads the old kind of descriptor as well: the classes know better.
-        (war("jakarta") | {"WEB-INF/web.xml": WEB_XML["javax"]}, "jakarta", False),
-        (war("javax") | {"WEB-INF/lib/spring-web-6.1.2.jar": b""}, "javax", True),
-        (war("javax") | {"WEB-INF/classes/B.class": klass(8, "jakarta/servlet/Filter")}, "jakarta", True),
-        ({"WEB-INF/web.xml": WEB_XML["oldest"]}, "javax", False),
-        ({"WEB-INF/web.xml": b"<web-app/>"}, None, False),
-        ({"WEB-INF/classes/A.class": klass(8, "javax.servlet.Filter")}, None, False),
-        ({"WEB-INF/lib/jakarta.servlet-api-4.0.4.jar": b""}, "javax", False),
-        ({"WEB-INF/lib/jakarta.servlet-api-6.0.0.jar": b""}, "jakarta", False),
-        ({"WEB-INF/lib/spring-webmvc-5.3.39.RELEASE.jar": b""}, "javax", False),
-        ({"WEB-INF/lib/undertow-servlet-2.2.37.Final.jar": b""}, "javax", False),
-        ({"WEB-INF/lib/spring-web.jar": b"", "WEB-INF/lib/jstl.jar": b""}, "javax", False),
-        (runnable() | {"javax/servlet/Servlet.class": klass(8)}, "javax", False),
+        (war("jakarta") | {"WEB-INF/web.xml": WEB_XML["javax"]}, "jakarta", ("jakarta",), False),
+        (war("javax") | {"WEB-INF/lib/spring-web-6.1.2.jar": b""}, "javax", ("javax",), True),
+        (
+            war("javax") | {"WEB-INF/classes/B.class": klass(8, "jakarta/servlet/Filter")},
+            "jakarta",
+            ("jakarta", "javax"),
+            True,
+        ),
+        ({"WEB-INF/web.xml": WEB_XML["oldest"]}, "javax", (), False),
+        ({"WEB-INF/web.xml": b"<web-app/>"}, None, (), False),
+        ({"WEB-INF/classes/A.class": klass(8, "javax.servlet.Filter")}, None, (), False),
+        ({"WEB-INF/lib/jakarta.servlet-api-4.0.4.jar": b""}, "javax", ("javax",), False),
+        ({"WEB-INF/lib/jakarta.servlet-api-6.0.0.jar": b""}, "jakarta", ("jakarta",), False),
+        ({"WEB-INF/lib/spring-webmvc-5.3.39.RELEASE.jar": b""}, "javax", ("javax",), False),
+        ({"WEB-INF/lib/undertow-servlet-2.2.37.Final.jar": b""}, "javax", ("javax",), False),
+        ({"WEB-INF/lib/spring-web.jar": b"", "WEB-INF/lib/jstl.jar": b""}, "javax", ("javax",), False),
+        (runnable() | {"javax/servlet/Servlet.class": klass(8)}, "javax", ("javax",), False),
     ],
 )
 def test_the_servlets_are_those_of_its_classes_then_of_its_libraries(
-    files: dict[str, bytes], servlet: str | None, mixed: bool, tmp_path: Path
+    files: dict[str, bytes], servlet: str | None, needs: tuple[str, ...], mixed: bool, tmp_path: Path
 ) -> None:
     found = java(tmp_path, files)
-    assert (found.servlet, found.mixed) == (servlet, mixed)
+    assert (found.servlet, found.needs, found.mixed) == (servlet, needs, mixed)
 
 
 @pytest.mark.parametrize(
@@ -264,8 +293,10 @@ def test_a_jar_of_spring_boot_says_all_of_itself(tmp_path: Path) -> None:
     assert java(tmp_path, boot()) == Java(
         level=21,
         servlet="jakarta",
+        needs=("jakarta",),
         server="tomcat",
         spring_boot="3.4.1",
         main_class="com.example.ShopApplication",
+        launcher="org.springframework.boot.loader.launch.JarLauncher",
         layers=("dependencies", "application"),
     )

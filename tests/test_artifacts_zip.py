@@ -148,6 +148,14 @@ def test_so_is_that_one_is_missing(extra: bytes, tmp_path: Path) -> None:
     assert refused(tmp_path, zip64(extra)).detail == "a size in its directory is missing"
 
 
+@pytest.mark.parametrize("at", [10, 12, 16])
+def test_two_directories_in_one_zip_are_refused(at: int, tmp_path: Path) -> None:
+    content = zip64(struct.pack("<2H3Q", 1, 24, 50, 50, 0))
+    end = len(content) - 22
+    error = refused(tmp_path, content[: end + at] + b"\3\0" + content[end + at + 2 :])
+    assert (type(error), error.message.endswith("has two directories")) == (Refused, True)
+
+
 SEEDS = (JAR, packed(war()), packed(boot()), b"#!/bin/sh\n" + packed(runnable(), stored=True))
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from s2ictl.builders import MADE_OF
 from s2ictl.errors import InvalidConfiguration, InvalidUsage, LimitReached, PullBuilderImageFailed, Refused
 from s2ictl.events import Emit, StepFinished
 from s2ictl.models import Confinement, Member, Secret, Volume
@@ -50,6 +51,13 @@ def test_a_destination_that_is_named_counts_more_than_the_label_s() -> None:
     (done,) = bench.engine.assembled
     assert (done.workspace, done.leftovers) == ("/opt/named/.s2ictl", ("/opt/named/src", "/opt/named/artifacts"))
     assert sorted(bench.engine.uploads[0]) == ["opt/named/scripts", "opt/named/src", "opt/named/src/app.py"]
+
+
+def test_what_stands_on_a_builder_of_ours_has_no_empty_place_for_scripts() -> None:
+    bench = Bench()
+    bench.engine.images["b:1"] = replace(BUILDER, labels={**BUILDER.labels, MADE_OF: "sha256:folder"})
+    bench.build(REQUEST)
+    assert sorted(bench.engine.uploads[0]) == ["tmp/src", "tmp/src/app.py"]
 
 
 def test_the_source_stays_where_that_is_wished() -> None:

@@ -1,205 +1,224 @@
-"""The words of `s2ictl b2i`, typed against a registry in this process."""
+"""The story of an artifact on both of its roads, with an engine that runs nothing and registries of this process."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from s2ictl import oci
-from tests.cli import Shell, shell
-from tests.fakes.images import LAYER, program, small_image
+from s2ictl import b2i, oci
+from s2ictl.artifacts import Wishes
+from s2ictl.build import DONE
+from s2ictl.errors import PullBuilderImageFailed, Refused, Unreachable
+from s2ictl.labels import RECIPE
+from s2ictl.models import ImageFacts, Reference, Target
+from s2ictl.targets import ENGINE, REGISTRY
+from tests.artifactyard import NAME, Yard
+from tests.fakes.artifacts import packed, runnable, war
+from tests.fakes.images import index_of, program, small_image
 from tests.fakes.registry import FakeRegistry, running
+from tests.workbench import BUILDER
 
-DONE = "Build completed successfully"
-
-
-@pytest.fixture
-def registry() -> Iterator[FakeRegistry]:
-    with running(FakeRegistry()) as registry:
-        yield registry
-
-
-@pytest.fixture
-def here(tmp_path: Path) -> Shell:
-    here = shell(tmp_path)
-    (here.cwd / "app").write_bytes(program())
-    (here.cwd / "dynamic").write_bytes(program(interpreter=b"/lib/ld.so\0"))
-    return here
+FILES: Mapping[str, bytes] = {
+    "shop.war": packed(war()),
+    "shop.jar": packed(runnable()),
+    "shop": program(interpreter=b"/lib64/ld-linux-x86-64.so.2\0"),
+    "alone": program(),
+}
 
 
 @pytest.fixture
-def stocked(registry: FakeRegistry) -> FakeRegistry:
-    image = small_image()
-    registry.put("base", image.layer)
-    registry.put("base", image.config)
-    registry.tag("base", "1", oci.MANIFEST, image.manifest)
-    return registry
+def yard(tmp_path: Path) -> Yard:
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    made = Yard(home=tmp_path)
+    made.stock("tomcat:10.1", "jar:21", "binary:13")
+    return made
 
 
-def test_a_pushed_image_is_answered_by_its_digest(registry: FakeRegistry, here: Shell) -> None:
-    ran = here.run("b2i", "app", "--tag", f"{registry.host}/shop:1", "--push")
-    digest = oci.digest_of(registry.manifests["shop", "1"][1])
-    assert (ran.status, ran.stdout) == (0, f"{registry.host}/shop:1@{digest}\n")
-    assert ran.stderr.splitlines()[-1] == DONE
+def spoken(facts: ImageFacts) -> object:
+    """What an image says of itself, but for what speaks of the road."""
+    labels = {name: value for name, value in facts.labels.items() if name != RECIPE}
+    return labels, facts.env, facts.user, facts.command
 
 
-def test_artifact_base_and_tag_stand_in_the_order_of_the_older_tool(stocked: FakeRegistry, here: Shell) -> None:
-    ran = here.run("b2i", "dynamic", f"{stocked.host}/base:1", f"{stocked.host}/shop:1", "--push", "-o", "json")
-    answer = json.loads(ran.stdout)
-    digest = oci.digest_of(stocked.manifests["shop", "1"][1])
-    assert {name: answer[name] for name in ("image", "tags", "digest", "builder", "address")} == {
-        "image": f"{stocked.host}/shop:1@{digest}",
-        "tags": [f"{stocked.host}/shop:1"],
-        "digest": digest,
-        "builder": f"{stocked.host}/base:1",
-        "address": "",
-    }
-    assert [step["name"] for step in answer["steps"]] == ["read", "base", "append", "deliver"]
-    assert stocked.blobs["shop", oci.digest_of(LAYER)] == LAYER
-    assert stocked.tried("GET", f"/blobs/{oci.digest_of(LAYER)}") == 0  # it was mounted, and never read
+def put_index(registry: FakeRegistry, repository: str, tag: str) -> None:
+    """An image for two machines."""
+    images = {machine: small_image(architecture=machine) for machine in ("amd64", "arm64")}
+    for image in images.values():
+        registry.put(repository, image.layer)
+        registry.put(repository, image.config)
+        registry.tag(repository, image.digest, oci.MANIFEST, image.manifest)
+    registry.tag(repository, tag, oci.INDEX, index_of(**images))
 
 
-def test_every_tag_and_every_place_gets_the_same_image(registry: FakeRegistry, here: Shell) -> None:
-    names = [f"{registry.host}/shop:1", f"{registry.host}/shop:latest", f"{registry.host}/other/shop:1"]
-    tags = [word for name in names for word in ("--tag", name)]
-    ran = here.run("b2i", "app", *tags, "--push", "--to", "oci:out", "-o", "name")
-    digest = oci.digest_of(registry.manifests["shop", "1"][1])
-    layouts = [f"oci:{here.cwd}/out:1", f"oci:{here.cwd}/out:latest"]
-    assert ran.stdout.splitlines() == [f"{place}@{digest}" for place in (*names, *layouts)]
-    assert {oci.digest_of(content) for _, content in registry.manifests.values()} == {digest}
+# ----------------------------------------------------------------------------------------------------- two roads, one
 
 
-def test_a_layout_may_be_the_base(registry: FakeRegistry, here: Shell) -> None:
-    assert here.run("b2i", "app", "--tag", "below:1", "--to", "oci:base").status == 0
-    ran = here.run("b2i", "app", "--base", "oci:base:1", "--tag", f"{registry.host}/shop:1", "--to", "registry")
-    assert ran.status == 0
-    assert len(json.loads(registry.manifests["shop", "1"][1])["layers"]) == 2
-
-
-def test_a_layout_without_a_name_is_answered_by_its_digest_alone(here: Shell) -> None:
-    ran = here.run("b2i", "app", "--to", "oci:out", "-q")
-    index = json.loads((here.cwd / "out/index.json").read_bytes())
-    assert ran.stdout == f"oci:{here.cwd}/out@{index['manifests'][0]['digest']}\n"
-    assert ran.stderr == ""
-
-
-def test_settings_stand_in_the_image(here: Shell) -> None:
-    words = ["--env", "A=1", "--env", "A=2", "--label", "team=shop", "--port", "8080", "--args", "serve 'a b'"]
-    ran = here.run("b2i", "app", "--to", "oci:out", *words, "--user", "7:0")
-    assert "warning: --env A is given twice; the last one counts" in ran.stderr
-    manifest = json.loads((here.cwd / "out/blobs/sha256" / ran.stdout.strip().rpartition(":")[2]).read_bytes())
-    config = json.loads((here.cwd / "out/blobs/sha256" / manifest["config"]["digest"][7:]).read_bytes())["config"]
-    assert (config["Env"], config["Labels"]["team"], config["ExposedPorts"], config["Cmd"], config["User"]) == (
-        ["A=2"],
-        "shop",
-        {"8080/tcp": {}},
-        ["serve", "a b"],
-        "7:0",
-    )
-
-
-def test_a_dry_run_says_what_would_be_done_and_asks_nobody(registry: FakeRegistry, here: Shell) -> None:
-    ran = here.run("b2i", "app", "--tag", f"{registry.host}/shop:1", "--push", "--to", "oci:out", "--dry-run")
-    assert ran.stdout == (
-        f"read     app: {len(program())} bytes, linux/amd64, linked statically\n"
-        "append   /opt/s2ictl/app/app to scratch\n"
-        f"deliver  {registry.host}/shop:1\n"
-        f"deliver  oci:{here.cwd}/out:1\n"
-    )
-    assert (ran.status, ran.stderr, registry.asked, (here.cwd / "out").exists()) == (0, "", [], False)
-
-
-def test_what_the_flags_do_not_say_stands_in_s2i_yaml(registry: FakeRegistry, here: Shell) -> None:
-    (here.cwd / "s2i.yaml").write_text(f"name: shop\nimage: {registry.host}/shop:1\ndeploy: {{namespace: prod}}\n")
-    ran = here.run("b2i", "app", "--deploy", "--port", "8080", "--dry-run")
-    assert ran.stdout.splitlines()[2:] == [f"deliver  {registry.host}/shop:1", "deploy   prod/deployment/shop"]
-
-
-def test_the_answer_is_written_to_a_file_as_well(here: Shell) -> None:
-    ran = here.run("b2i", "app", "--to", "oci:out", "-o", "json", "--result-file", "result.json")
-    assert ran.stdout == (here.cwd / "result.json").read_text()
-
-
-def test_a_result_that_cannot_be_written_is_said_and_leaves_no_half(here: Shell) -> None:
-    (here.cwd / "taken").mkdir()
-    ran = here.run("b2i", "app", "--to", "oci:out", "--result-file", "taken")
-    assert (ran.status, "could not write the result to" in ran.stderr) == (2, True)
-    assert sorted(path.name for path in here.cwd.iterdir()) == ["app", "dynamic", "out", "taken"]
-
-
-def test_a_login_of_the_docker_config_is_used_and_shown_nowhere(registry: FakeRegistry, here: Shell) -> None:
-    registry.auth = "bearer"
-    (here.home / ".docker").mkdir()
-    entry = {"username": registry.username, "password": registry.password}
-    (here.home / ".docker/config.json").write_text(json.dumps({"auths": {registry.host: entry}}))
-    ran = here.run("b2i", "app", "--tag", f"{registry.host}/shop:1", "--push", "-vv")
-    assert (ran.status, registry.password in ran.stdout + ran.stderr) == (0, False)
-
-
-def test_a_login_that_is_missing_is_said_with_what_to_do(registry: FakeRegistry, here: Shell) -> None:
-    registry.auth = "basic"
-    ran = here.run("b2i", "app", "--tag", f"{registry.host}/shop:1", "--push")
-    assert ran.status == 4
-    assert ran.stderr.splitlines()[-3:] == [
-        f"error: could not push {registry.host}/shop (PushUnauthorized)",
-        f"  why:  the registry answered 401; no login for {registry.host} was found",
-        f"  try:  s2ictl login {registry.host}, or name a secret with --registry-secret",
-    ]
+@pytest.mark.parametrize("name", ["shop.war", "shop.jar", "shop"])
+def test_both_roads_end_in_an_image_that_says_the_same_of_itself(name: str, yard: Yard) -> None:
+    wishes = Wishes() if name == "shop" else Wishes(jvm_options=("-Xss1m",))
+    request = yard.request(yard.home / name, wishes=wishes)
+    request = replace(request, build=replace(request.build, env=(("A", "1"),), labels=(("team", "shop"),)))
+    yard.make(request)
+    appended = spoken(yard.facts())
+    yard.make(replace(request, engine="docker"))
+    assert yard.engine is not None
+    assert len(yard.engine.assembled) == 1
+    assert spoken(yard.facts()) == appended
 
 
 @pytest.mark.parametrize(
-    ("words", "status", "said"),
+    ("name", "path", "mode"),
+    [("shop.war", "tmp/src/shop.war", 0o644), ("shop.jar", "tmp/src/shop.jar", 0o644), ("shop", "tmp/src/shop", 0o755)],
+)
+def test_a_builder_finds_the_artifact_alone_where_source_would_lie(name: str, path: str, mode: int, yard: Yard) -> None:
+    yard.make(yard.request(yard.home / name, engine="docker"))
+    assert yard.engine is not None
+    (upload,) = yard.engine.uploads
+    files = {place: found for place, found in upload.items() if place.startswith("tmp/src/")}
+    assert {place: (found.mode, found.content) for place, found in files.items()} == {path: (mode, FILES[name])}
+
+
+def test_a_builder_of_somebody_elses_assembles_a_war_under_the_name_of_its_address(yard: Yard) -> None:
+    assert yard.engine is not None
+    yard.engine.images["b:1"] = BUILDER
+    yard.engine.programs[BUILDER.id] = yard.engine.programs["sha256:tomcat:10.1"]
+    request = yard.request(yard.home / "shop.war", wishes=Wishes(context_path="/a/b"))
+    image = yard.make(replace(request, build=replace(request.build, builder="b:1")))
+    assert "tmp/src/a#b.war" in yard.engine.uploads[0]
+    assert (image.builder, image.context_path) == ("b:1", "/a/b")
+    assert "docker: b:1 assembles it in a container" in yard.said()
+
+
+def test_a_war_is_said_to_be_served_where_it_is_and_the_last_word_is_the_same_on_both_roads(yard: Yard) -> None:
+    for engine in ("append", "docker"):
+        image = yard.make(yard.request(yard.home / "shop.war", engine=engine))
+        assert image.context_path == "/shop"
+        assert yard.said()[-2:] == ["shop.war is served at /shop, on port 8080", DONE]
+
+
+# ------------------------------------------------------------------------------------------------- without a container
+
+
+def test_the_base_is_read_out_of_the_engine_once_and_then_no_engine_is_needed(yard: Yard) -> None:
+    layout = Target(kind="oci", path=yard.home / "out")
+    first = yard.make(yard.request(yard.home / "shop.jar", targets=(layout,)))
+    assert yard.opened == 1
+    yard.engine = None
+    again = yard.make(yard.request(yard.home / "shop.jar", targets=(layout,)))
+    assert (again.digest, again.builder) == (first.digest, "s2ictl/jar:21")
+
+
+def test_the_same_artifact_gives_the_same_digest_whatever_surrounds_it(yard: Yard) -> None:
+    (yard.home / "deeper").mkdir()
+    other = (yard.home / "shop.jar").rename(yard.home / "deeper" / "shop.jar")
+    other.chmod(0o600)
+    out = (Target(kind="oci", path=yard.home / "out"),)
+    moved = yard.make(yard.request(other, targets=out))
+    (yard.home / "shop.jar").write_bytes(FILES["shop.jar"])
+    assert yard.make(yard.request(yard.home / "shop.jar", targets=out)).digest == moved.digest
+
+
+def test_what_the_engine_has_already_is_unchanged_and_nothing_is_sent(yard: Yard) -> None:
+    assert yard.engine is not None
+    first = yard.make(yard.request(yard.home / "shop.war"))
+    sent = len(yard.engine.sent)
+    again = yard.make(yard.request(yard.home / "shop.war"))
+    assert (first.unchanged, again.unchanged, again.id, len(yard.engine.sent)) == (False, True, first.id, sent)
+
+
+def test_what_the_registry_has_already_is_unchanged_and_nothing_is_sent(yard: Yard) -> None:
+    with running(FakeRegistry()) as registry:
+        name = replace(NAME, registry=registry.host)
+        request = yard.request(yard.home / "alone")
+        request = replace(request, build=replace(request.build, push=True, names=(name,)))
+        first = yard.make(request)
+        registry.asked.clear()
+        again = yard.make(request)
+    assert (first.unchanged, again) == (False, replace(first, unchanged=True))
+    assert {asked.method for asked in registry.asked} <= {"OPTIONS", "HEAD"}
+
+
+def test_every_place_gets_the_one_image(yard: Yard) -> None:
+    with running(FakeRegistry()) as registry:
+        name = replace(NAME, registry=registry.host)
+        places = (ENGINE, Target(kind="oci", path=yard.home / "out"), Target(kind="tar", path=yard.home / "out.tar"))
+        request = yard.request(yard.home / "alone", targets=places)
+        image = yard.make(replace(request, build=replace(request.build, push=True, names=(name,))))
+        assert list(registry.manifests) == [("team/shop", "1"), ("team/shop", image.digest)]
+    index = json.loads((yard.home / "out/index.json").read_bytes())
+    assert [entry["digest"] for entry in index["manifests"]] == [image.digest]
+    assert (yard.facts(name).id, (yard.home / "out.tar").is_file()) == (image.id, True)
+
+
+def test_what_runs_on_every_machine_is_for_all_that_its_base_is_for(yard: Yard) -> None:
+    with running(FakeRegistry()) as registry:
+        put_index(registry, "java", "21")
+        name, layout = replace(NAME, registry=registry.host), Target(kind="oci", path=yard.home / "out")
+        wishes = Wishes(base=f"{registry.host}/java:21")
+        request = yard.request(yard.home / "shop.jar", wishes=wishes)
+        request = replace(request, build=replace(request.build, push=True, names=(name,), targets=(layout,)))
+        image = yard.make(request)
+        kind, content = registry.manifests["team/shop", "1"]
+        one = yard.make(replace(request, platforms=("linux/arm64",)))
+    index = json.loads(content)
+    assert (kind, oci.digest_of(content)) == (oci.INDEX, image.digest)
+    assert [entry["platform"]["architecture"] for entry in index["manifests"]] == ["amd64", "arm64"]
+    assert one.digest == index["manifests"][1]["digest"]
+    assert yard.opened == 0
+
+
+def test_of_several_machines_the_engine_has_the_image_of_its_own_and_that_is_the_one_that_is_named(yard: Yard) -> None:
+    with running(FakeRegistry()) as registry:
+        put_index(registry, "java", "21")
+        wishes = Wishes(base=f"{registry.host}/java:21")
+        request = yard.request(yard.home / "shop.jar", wishes=wishes, platforms=("linux/arm64", "linux/amd64"))
+        first = yard.make(request)
+        again = yard.make(request)
+    assert (first.id, again.id, first.unchanged, again.unchanged) == (yard.facts().id, first.id, False, True)
+
+
+def test_a_name_that_became_its_bases_own_after_the_plan_is_refused(yard: Yard) -> None:
+    with running(FakeRegistry()) as registry:
+        put_index(registry, "java", "21")
+        base = Reference.parse(f"{registry.host}/java:21")
+        plan = yard.plan(yard.request(yard.home / "shop.jar", wishes=Wishes(base=str(base)), targets=(REGISTRY,)))
+        plan = replace(plan, build=replace(plan.build, names=(base,)))
+        with yard.supplies() as supplies, pytest.raises(Refused, match="would replace its own base"):
+            b2i.b2i(plan, supplies, emit=yard.events.append)
+
+
+def test_an_image_for_another_machine_is_unchanged_too_and_gives_its_name_up_to_one_for_this(yard: Yard) -> None:
+    (yard.home / "arm").write_bytes(program(machine=183))
+    elsewhere = yard.request(yard.home / "arm", platforms=("linux/arm64",))
+    first, again = yard.make(elsewhere), yard.make(elsewhere)
+    assert (first.unchanged, again.unchanged) == (False, True)
+    assert yard.make(yard.request(yard.home / "alone")).id == yard.facts().id != first.id
+
+
+def test_a_program_that_needs_no_base_promises_the_port_that_others_have(yard: Yard) -> None:
+    yard.make(yard.request(yard.home / "alone"))
+    assert (yard.facts().exposed, yard.facts().user, yard.facts().entrypoint) == (
+        ("8080/tcp",),
+        "1001",
+        ("/opt/app-root/bin/alone",),
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "error", "message"),
     [
-        ((), 2, "there is nowhere to put the image"),
-        (("--push",), 2, "a push needs a name for the image"),
-        (("--push", "--tag", "shop"), 12, "shop:latest names no registry to push to"),
-        (("--push", "--tag", "Shop"), 2, "is not an image name"),
-        (("--to", "tar:x"), 2, "is no place for an image"),
-        (("--to", "oci:"), 2, "is no place for an image"),
-        (("--to", "oci:out:1"), 2, "has a colon in its directory"),
-        (("--to", "oci:out", "--env", "A"), 2, "is not NAME=VALUE"),
-        (("--to", "oci:out", "--env", "=x"), 2, "is not NAME=VALUE"),
-        (("--to", "oci:out", "--env", "1A=x"), 2, "is not NAME=VALUE"),
-        (("--to", "oci:out", "--label", "a b=x"), 2, "is not NAME=VALUE"),
-        (("--to", "oci:out", "--port", "0"), 2, "is no port"),
-        (("--to", "oci:out", "--port", "65536"), 2, "is no port"),
-        (("--to", "oci:out", "--port", "08080"), 2, "is no port"),
-        (("--to", "oci:out", "--port", "80/icmp"), 2, "is no port"),
-        (("--to", "oci:out", "--args", "'"), 2, "cannot be taken apart"),
-        (("--to", "oci:out", "--user", "root"), 2, "is not numeric"),
-        (("--to", "oci:out", "--base", "oci:absent"), 6, "is not an OCI layout"),
-        (("--to", "oci:out", "--base", "127.0.0.1:1/base"), 10, "connection refused"),
-        (("--push", "--tag", "127.0.0.1:1/shop:1", "--base", "127.0.0.1:1/shop:1"), 12, "would replace its own base"),
-        (("base:1", "--base", "base:2", "--to", "oci:out"), 2, "two values for the base: base:1 and base:2"),
+        ((), Unreachable, "could not reach the container engine"),
+        ((REGISTRY,), PullBuilderImageFailed, "the base s2ictl/jar:21 is not on this machine"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_leaves_nothing(
-    words: tuple[str, ...], status: int, said: str, here: Shell
+def test_without_an_engine_what_needs_one_is_missed_before_the_work(
+    targets: tuple[Target, ...], error: type[Exception], message: str, yard: Yard
 ) -> None:
-    ran = here.run("b2i", "app", *words)
-    assert (ran.status, ran.stdout, said in ran.stderr, DONE in ran.stderr) == (status, "", True, False)
-    assert sorted(path.name for path in here.cwd.iterdir()) == ["app", "dynamic"]
-
-
-def test_a_dynamic_program_asks_for_a_base(here: Shell) -> None:
-    ran = here.run("b2i", "dynamic", "--to", "oci:out")
-    assert (ran.status, "needs a base image: it is linked dynamically" in ran.stderr) == (2, True)
-
-
-def test_a_program_for_another_machine_than_the_base_is_refused(stocked: FakeRegistry, here: Shell) -> None:
-    (here.cwd / "arm").write_bytes(program(machine=183))
-    ran = here.run("b2i", "arm", f"{stocked.host}/base:1", "--to", "oci:out")
-    assert (ran.status, "is not for linux/arm64" in ran.stderr) == (6, True)
-
-
-def test_the_epoch_of_the_environment_dates_the_image(tmp_path: Path) -> None:
-    here = shell(tmp_path, SOURCE_DATE_EPOCH="86400")
-    (here.cwd / "app").write_bytes(program())
-    ran = here.run("b2i", "app", "--to", "oci:out")
-    manifest = json.loads((here.cwd / "out/blobs/sha256" / ran.stdout.strip().rpartition(":")[2]).read_bytes())
-    config = json.loads((here.cwd / "out/blobs/sha256" / manifest["config"]["digest"][7:]).read_bytes())
-    assert config["created"] == "1970-01-02T00:00:00Z"
-    assert shell(tmp_path, SOURCE_DATE_EPOCH="soon").run("b2i", "app", "--to", "oci:x").status == 2
+    yard.engine = None
+    with pytest.raises(error, match=message):
+        yard.make(yard.request(yard.home / "shop.jar", targets=targets))

@@ -585,7 +585,8 @@ FILES = [
     artifact(
         "B64",
         "<!doctype html><p>not found",
-        "HERE/app is not a program: it is an HTML or XML page, as a failed download leaves it (InvalidArtifact)",
+        "HERE/app is no jar, war or program: it is an HTML or XML page, as a failed download leaves it "
+        "(InvalidArtifact)",
     ),
     artifact(
         "B64",

@@ -242,6 +242,7 @@ ARCHIVES = [
         for content, what in (
             (b"<!doctype html>x", "an HTML or XML page"),
             (b"\x28\xb5\x2f\xfd" + bytes(99), "packed by zstd"),
+            (gzip.compress(gzip.compress(ONE)), "packed twice"),
             (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
             (b"Rar!\x1a", "a rar archive"),
             (b"\x04\x22\x4d\x18", "packed by lz4"),

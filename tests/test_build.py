@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from s2ictl.assemblies import METADATA
-from s2ictl.build import DONE, Prepared, prepare
+from s2ictl.build import DONE, Prepared, build, prepare
 from s2ictl.builders import MADE_OF, Folder, fingerprint
 from s2ictl.errors import (
     AssembleFailed,
@@ -22,7 +22,7 @@ from s2ictl.errors import (
 from s2ictl.events import Notice, StepFinished
 from s2ictl.foundry import build_builder
 from s2ictl.labels import canonical, read_metadata
-from s2ictl.models import Image, ImageFacts, PullPolicy, Reference, Secret
+from s2ictl.models import Image, ImageFacts, Login, PullPolicy, Reference, Secret
 from tests.fakes.engine import FakeEngine, Script, Uploaded, committed
 from tests.test_builders import folder
 from tests.workbench import BUILDER, COMMIT, JAR, PLAIN, REQUEST, TAG, Bench, Offline, tree
@@ -46,6 +46,15 @@ def test_a_push_is_answered_with_the_digest() -> None:
     bench = Bench()
     image = bench.build(replace(REQUEST, push=True))
     assert image.digest == bench.engine.registry[str(TAG)].digest
+
+
+def test_the_login_that_pushes_comes_nowhere_near_what_the_builder_runs() -> None:
+    login = Login(host="registry.example.com", username="bot", password=Secret("canary"), origin="a test")
+    bench = Bench(engine=FakeEngine(closed=frozenset({"registry.example.com"})))
+    workshop = replace(bench.workshop(), find_login=lambda _: login)
+    build(replace(REQUEST, push=True), workshop, emit=bench.events.append)
+    assert bench.engine.assembled == [PLAIN]
+    assert str(TAG) in bench.engine.registry
 
 
 def test_a_refused_push_is_said_and_the_build_is_not_called_good() -> None:
@@ -238,6 +247,12 @@ def test_a_builder_that_is_nowhere_is_said() -> None:
         Bench().build(replace(REQUEST, builder="gone:1"))
 
 
+def test_a_builder_that_is_nowhere_may_have_been_meant_as_the_name_of_the_result() -> None:
+    with pytest.raises(PullBuilderImageFailed) as nowhere:
+        Bench().build(replace(REQUEST, builder="team/app:1", names=()))
+    assert nowhere.value.hint.endswith("; if the result was to be called so: --tag team/app:1")
+
+
 def test_a_builder_s_name_mistyped_is_told_before_an_image_of_that_name_is_looked_for(python: Folder) -> None:
     bench = Bench(folders=(python,))
     with pytest.raises(PullBuilderImageFailed, match="there is no builder image pyhton"):
@@ -290,7 +305,8 @@ def python(tmp_path: Path) -> Folder:
         (scripts / name).write_text("#!/bin/sh\n")
     (tmp_path / "install").write_text("#!/bin/sh\n")
     labels = {"io.openshift.s2i.scripts-url": "image:///usr/libexec/s2i"}
-    return Folder(path=tmp_path, blueprint=replace(described.blueprint, labels=labels, env={"HOME": "/opt/app"}))
+    blueprint = replace(described.blueprint, labels=labels, env={"HOME": "/opt/app"})
+    return Folder(path=tmp_path, blueprint=blueprint, version=blueprint.version)
 
 
 def made_by(bench: Bench) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,18 +13,19 @@ from s2ictl.builders import (
     Folder,
     Sign,
     artifacts_of,
-    detect,
+    fingerprint,
     is_below,
     load,
     load_all,
     may_be_ours,
+    named,
     near_to,
     outdated,
     promised,
     promised_runtime,
     shelf,
 )
-from s2ictl.errors import InvalidConfiguration, InvalidUsage, NothingDetected, PullBuilderImageFailed
+from s2ictl.errors import InvalidConfiguration, InvalidUsage, PullBuilderImageFailed
 from s2ictl.models import Builder, ImageFacts, Reference, RuntimeArtifact
 
 
@@ -41,7 +43,7 @@ def folder(name: str, *files: str) -> Folder:
         scripts="/usr/libexec/s2i",
         port=8080,
     )
-    return Folder(path=Path("/nowhere") / name, blueprint=blueprint)
+    return Folder(path=Path("/nowhere") / name, blueprint=blueprint, version=blueprint.version)
 
 
 PYTHON = folder("python", "uv.lock", "requirements.txt", "*.py")
@@ -49,47 +51,25 @@ NODE = folder("node", "package-lock.json", "package.json")
 LABELS = {"io.openshift.s2i.scripts-url": "image:///usr/libexec/s2i"}
 
 
-def test_the_strongest_sign_wins_and_the_next_builder_is_the_runner_up() -> None:
-    choice = detect(["package-lock.json", "requirements.txt", "app.py"], [PYTHON, NODE])
-    assert (choice.folder.name, choice.because) == ("node", "package-lock.json: a node file")
-    assert choice.runner_up is not None
-    assert (choice.runner_up.folder.name, choice.runner_up.because) == ("python", "requirements.txt: a python file")
-
-
-@pytest.mark.parametrize(("word", "meant"), [("pyhton", "python"), ("pages", ""), ("docker.io/team/node:1", "")])
+@pytest.mark.parametrize(
+    ("word", "meant"), [("pyhton", "python"), ("pyhton:3.13", "python"), ("pages", ""), ("docker.io/team/node:1", "")]
+)
 def test_a_mistyped_builder_brings_the_one_that_is_near(word: str, meant: str) -> None:
     assert near_to(word, [PYTHON, NODE]) == meant
-
-
-def test_a_weak_sign_speaks_only_where_no_other_does() -> None:
-    weak = Sign(file="index.html", means="a page", weak=True)
-    pages = replace(PYTHON, blueprint=replace(PYTHON.blueprint, name="pages", detects=(weak,)))
-    assert detect(["index.html", "app.py"], [pages, PYTHON]).folder is PYTHON
-    assert detect(["index.html"], [pages, PYTHON]).folder is pages
-
-
-def test_of_equal_signs_the_first_name_wins_whatever_the_order() -> None:
-    paths = ["package-lock.json", "uv.lock"]
-    assert detect(paths, [PYTHON, NODE]) == detect(reversed(paths), [NODE, PYTHON])
-
-
-def test_only_the_root_of_the_source_speaks() -> None:
-    with pytest.raises(NothingDetected):
-        detect(["vendor/requirements.txt"], [PYTHON])
-
-
-def test_nothing_fits_says_what_was_looked_for() -> None:
-    with pytest.raises(NothingDetected) as nothing:
-        detect(["README"], [PYTHON, NODE])
-    assert nothing.value.detail == (
-        "looked in its root for python: uv.lock, requirements.txt, *.py; node: package-lock.json, package.json"
-    )
 
 
 def test_every_builder_on_our_shelf_loads() -> None:
     ours = load_all(shelf(Path(s2ictl.__file__).parent))
     assert [each.name for each in ours] == sorted(each.name for each in ours)
     assert [str(each.image) for each in ours] == [f"s2ictl/{each.name}:{each.blueprint.version}" for each in ours]
+
+
+def test_no_script_names_a_host_that_packages_come_from() -> None:
+    ours = shelf(Path(s2ictl.__file__).parent)
+    scripts = [*ours.glob("*/install"), *ours.glob("*/s2i/bin/*")]
+    host = re.compile(r"""(?:://|['"])[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:com|dev|io|net|org)(?=['":/])""")
+    assert {path: found for path in scripts if (found := host.findall(path.read_text()))} == {}
+    assert len(scripts) > len(load_all(ours))
 
 
 @pytest.mark.parametrize(
@@ -242,3 +222,93 @@ def test_a_runtime_image_says_what_it_wants() -> None:
 )
 def test_a_path_is_below_itself_and_what_it_lies_in(path: str, directory: str, below: bool) -> None:
     assert is_below(path, directory) is below
+
+
+# ---------------------------------------------------------------------------------------------------------- versions
+
+
+TOMCAT = folder("tomcat", "*.war")
+TOMCAT = replace(
+    TOMCAT, version="10.1", blueprint=replace(TOMCAT.blueprint, version="10.1", versions=("9", "9-java25"))
+)
+THERE = replace(TOMCAT, prefix="registry.example.com/team")
+
+
+@pytest.mark.parametrize(
+    ("word", "of", "version"),
+    [
+        ("tomcat", TOMCAT, "10.1"),
+        ("tomcat:10.1", TOMCAT, "10.1"),
+        ("tomcat:latest", TOMCAT, "10.1"),
+        ("tomcat:9", TOMCAT, "9"),
+        ("s2ictl/tomcat", TOMCAT, "10.1"),
+        ("s2ictl/tomcat:9-java25", TOMCAT, "9-java25"),
+        ("docker.io/s2ictl/tomcat:9", TOMCAT, "9"),
+        ("registry.example.com/team/tomcat:9", THERE, "9"),
+        ("s2ictl/tomcat:9", THERE, "9"),
+        ("tomcat:9", THERE, "9"),
+        ("tomcat", TOMCAT.at("9"), "9"),
+        ("s2ictl/tomcat:latest", TOMCAT.at("9"), "10.1"),
+        ("python:1", PYTHON, "1"),
+    ],
+)
+def test_a_builder_is_meant_in_the_version_that_its_name_bears(word: str, of: Folder, version: str) -> None:
+    assert named(word, (NODE, of)) == replace(of, version=version)
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "apache",
+        "team/tomcat:9",
+        "library/tomcat:9",
+        "docker.io/library/tomcat:9",
+        "registry.example.com/team/tomcat:9",
+        "registry.example.com/team/tomcat:8",
+        f"tomcat:9@sha256:{'a' * 64}",
+        f"tomcat@sha256:{'a' * 64}",
+        "python:2",
+        "s2ictl/python:2",
+        "../tomcat/",
+        "",
+    ],
+)
+def test_any_other_name_means_no_builder_of_ours(word: str) -> None:
+    assert named(word, (PYTHON, TOMCAT)) is None
+
+
+def test_another_version_in_our_own_registry_is_the_image_that_lies_there() -> None:
+    assert named("registry.example.com/team/tomcat:8", (THERE,)) is None
+
+
+@pytest.mark.parametrize(
+    ("version", "nearest"),
+    [
+        ("8.5", "9"),
+        ("10", "10.1"),
+        ("12-java25", "10.1"),
+        ("9-java17", "9-java25"),
+        ("jre", "10.1"),
+        ("9" * 400, "10.1"),
+    ],
+)
+def test_a_version_that_is_none_brings_the_nearest(version: str, nearest: str) -> None:
+    with pytest.raises(PullBuilderImageFailed) as refused:
+        named(f"tomcat:{version}", (TOMCAT,))
+    assert refused.value.message == f"the builder tomcat has no version {version[:80]}; the nearest is {nearest}"
+    assert (refused.value.detail, refused.value.hint) == ("there are 10.1, 9, 9-java25", f"name tomcat:{nearest}")
+
+
+def test_each_version_has_an_image_of_its_own_and_the_first_is_named_without_it() -> None:
+    assert [(str(each.image), each.word) for each in map(TOMCAT.at, TOMCAT.versions)] == [
+        ("s2ictl/tomcat:10.1", "tomcat"),
+        ("s2ictl/tomcat:9", "tomcat:9"),
+        ("s2ictl/tomcat:9-java25", "tomcat:9-java25"),
+    ]
+
+
+def test_what_an_image_is_made_of_differs_by_version_and_not_by_what_other_versions_there_are() -> None:
+    tomcat = load(shelf(Path(s2ictl.__file__).parent) / "tomcat")
+    fewer = replace(tomcat, blueprint=replace(tomcat.blueprint, versions=(), version_aliases={}))
+    assert fingerprint(tomcat) == fingerprint(fewer)
+    assert len({fingerprint(tomcat.at(version)) for version in tomcat.versions}) == len(tomcat.versions)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import stat
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from tests.cli import Ran, Shell, shell
+from tests.fakes.apiserver import Said, answering
+from tests.fakes.artifacts import packed, runnable
 from tests.fakes.registry import FakeRegistry, Fault, running
 
 USER, PASSWORD = "somebody", "canary-registry"
@@ -35,7 +38,7 @@ def registry() -> Iterator[FakeRegistry]:
 
 @pytest.fixture
 def here(tmp_path: Path) -> Shell:
-    return shell(tmp_path)
+    return shell(tmp_path, XDG_RUNTIME_DIR=str(tmp_path / "run"))
 
 
 @pytest.fixture
@@ -191,6 +194,7 @@ def test_the_login_that_wins_is_shown_with_what_came_after_it_and_is_tried(here:
                 "place": f'auths → "{registry.host}" in {path}',
                 "says": f"the password of later; {used} stands before it",
             },
+            {"state": "none", "place": f"{here.cwd.parent}/run/containers/auth.json", "says": "it is not there"},
             {"state": "none", "place": f"{here.home}/.config/containers/auth.json", "says": "it is not there"},
         ],
     }
@@ -227,7 +231,8 @@ def test_a_file_that_is_named_is_the_only_place(here: Shell, registry: FakeRegis
     config(here, auths={registry.host: {"username": USER, "password": PASSWORD}})
     (here.cwd / "empty.json").write_text("{}")
     ran = here.run("auth", "explain", registry.host, "--dockercfg-path", "empty.json")
-    assert (ran.status, len(ran.stdout.splitlines())) == (4, 4)
+    assert (ran.status, ran.stdout.splitlines()[1].split()[0]) == (4, "none")
+    assert str(here.home) not in ran.stdout
     assert here.run("auth", "check", f"{registry.host}/shop", "--dockercfg-path", "empty.json").status == 4
 
 
@@ -262,3 +267,128 @@ def test_an_upload_that_the_registry_keeps_is_said(here: Shell, registry: FakeRe
 def test_an_image_without_a_registry_is_refused_with_both_guesses(here: Shell) -> None:
     ran = here.run("auth", "check", "shop")
     assert (ran.status, "docker.io/USER/shop" in ran.stderr) == (12, True)
+
+
+@pytest.mark.parametrize("spelling", ["{}", "http://{}/v2/", "{}/"])
+def test_a_registry_alone_is_asked_whether_it_lets_us_in(here: Shell, registry: FakeRegistry, spelling: str) -> None:
+    logged_in(here, registry)
+    ran = here.run("auth", "check", spelling.format(registry.host), "-o", "json")
+    assert (ran.status, json.loads(ran.stdout)) == (
+        0,
+        {
+            "host": registry.host,
+            "username": USER,
+            "place": f'auths → "{registry.host}" in {here.home}/.docker/config.json',
+        },
+    )
+    assert f"who may push depends on the image: s2ictl auth check {registry.host}/PATH" in ran.stderr
+
+
+@pytest.mark.parametrize("word", ["shop:1", "shop:1.4", "shop", "team/shop", "harbor:30280"])
+def test_what_may_be_an_image_is_one(word: str, here: Shell) -> None:
+    ran = here.run("auth", "check", word)
+    assert (ran.status, "names no registry to push to" in ran.stderr) == (12, True)
+
+
+# ---------------------------------------------------------------------------------------------- a Secret of the cluster
+
+
+def with_secret(here: Shell, auths: dict[str, Any], *words: str, kind: str = "kubernetes.io/dockerconfigjson") -> Ran:
+    """What a word says, where the cluster has the Secret prod/hub and nothing else."""
+    content = base64.b64encode(json.dumps({"auths": auths}).encode()).decode()
+    secret = {"kind": "Secret", "metadata": {}, "type": kind, "data": {".dockerconfigjson": content}}
+    with answering(Said(body=secret)) as server:
+        file = here.cwd.parent / "kubeconfig"
+        cluster, context = {"server": server.url}, {"cluster": "c"}
+        names = {"clusters": [{"name": "c", "cluster": cluster}], "contexts": [{"name": "here", "context": context}]}
+        file.write_text(json.dumps({"current-context": "here", **names}))
+        file.chmod(0o600)
+        at_cluster = replace(here, environ={**here.environ, "KUBECONFIG": str(file)})
+        ran = at_cluster.run(*words, "--registry-secret", "prod/hub")
+    assert PASSWORD not in ran.stdout + ran.stderr
+    return ran
+
+
+LOGIN = {"username": USER, "password": PASSWORD, "email": ""}
+
+
+def test_the_secret_that_was_chosen_stands_before_all_others(here: Shell, registry: FakeRegistry) -> None:
+    path = config(here, auths={registry.host: {"username": "later", "password": "wrong"}})
+    auths = {f"http://{registry.host}": LOGIN, "https://docker.io": LOGIN}
+    ran = with_secret(here, auths, "auth", "explain", registry.host, "-o", "json")
+    assert ran.status == 0, ran.stderr
+    assert [(each["state"], each["place"]) for each in json.loads(ran.stdout)["places"][:3]] == [
+        ("used", f"'http://{registry.host}' in the secret prod/hub"),
+        ("none", "'https://docker.io' in the secret prod/hub"),
+        ("later", f'auths → "{registry.host}" in {path}'),
+    ]
+
+
+def test_a_secret_completes_the_name_whose_push_is_tried(here: Shell, registry: FakeRegistry) -> None:
+    # What a console leaves of an entry may be no more than its joined half.
+    joined = {"auth": base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()}
+    ran = with_secret(here, {f"http://{registry.host}/team/": joined}, "auth", "check", "shop:1", "-o", "json")
+    assert json.loads(ran.stdout) == {
+        "image": f"{registry.host}/team/shop:1",
+        "username": USER,
+        "place": f"'http://{registry.host}/team/' in the secret prod/hub",
+    }
+    assert registry.uploads == {}
+    assert with_secret(here, {registry.host: LOGIN}, "auth", "check", registry.host).status == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("auth", "explain", "harbor:30280"),
+        ("auth", "check", "team/shop:1"),
+        ("auth", "check", "harbor:30280"),
+        ("build", ".", "builder:1", "team/shop:1", "--push"),
+        ("b2i", "shop.jar", "--tag", "team/shop:1", "--push"),
+        ("push", "team/shop:1"),
+    ],
+)
+def test_a_secret_without_tls_is_not_followed_on_its_own_word(words: tuple[str, ...], here: Shell) -> None:
+    (here.cwd / "shop.jar").write_bytes(packed(runnable()))
+    ran = with_secret(here, {"http://harbor:30280": LOGIN}, *words)
+    assert ran.status == 12, ran.stderr
+    assert "error: 'http://harbor:30280' in the secret prod/hub is for a registry without TLS (Refused)" in ran.stderr
+    assert "--insecure-registry harbor:30280" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("auths", "kind", "status", "message"),
+    [
+        ({"https://docker.io": LOGIN}, "Opaque", 4, "the secret prod/hub is of the type Opaque"),
+        ({}, "kubernetes.io/dockerconfigjson", 4, "the secret prod/hub holds no login"),
+        ({}, "kubernetes.io/dockercfg", 4, "it has no key .dockercfg"),
+        ({"other.example.com": LOGIN}, "kubernetes.io/dockerconfigjson", 4, "has no login for r.example.com/shop"),
+        (
+            {"r.example.com": {"auth": "%"}},
+            "kubernetes.io/dockerconfigjson",
+            4,
+            "'r.example.com' in the secret prod/hub",
+        ),
+    ],
+)
+def test_a_secret_that_is_of_no_use_is_said_before_anybody_is_asked(
+    auths: dict[str, Any], kind: str, status: int, message: str, here: Shell
+) -> None:
+    ran = with_secret(here, auths, "auth", "check", "r.example.com/shop", kind=kind)
+    assert (ran.status, message in ran.stderr) == (status, True), ran.stderr
+
+
+def test_a_secret_of_several_registries_names_them(here: Shell) -> None:
+    ran = with_secret(here, {"https://b.example.com": LOGIN, "a.example.com": LOGIN}, "auth", "check", "shop")
+    assert (ran.status, "logins for a.example.com and b.example.com" in ran.stderr) == (2, True)
+
+
+def test_a_secret_that_does_not_know_the_registry_is_no_login_for_it(here: Shell) -> None:
+    ran = with_secret(here, {"https://docker.io": LOGIN}, "auth", "check", "r.example.com")
+    assert (ran.status, "the secret prod/hub has no login for r.example.com" in ran.stderr) == (4, True)
+
+
+def test_what_is_deployed_by_a_short_name_is_what_was_pushed_by_it(here: Shell, registry: FakeRegistry) -> None:
+    ran = with_secret(here, {f"http://{registry.host}/team": LOGIN}, "deploy", "shop:1")
+    assert (ran.status, f"{registry.host}/team/shop:1" in ran.stderr) == (5, True)
+    assert {each.path for each in registry.asked} >= {"/v2/team/shop/manifests/1"}

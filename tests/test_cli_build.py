@@ -385,7 +385,8 @@ def test_of_several_apps_none_is_taken_for_a_source_as_typed(typed: Shell) -> No
 
 def test_a_secret_that_does_not_know_the_registry_stops_the_build(tmp_path: Path) -> None:
     content = base64.b64encode(json.dumps({"auths": {"r.io": {"auth": "dTpw"}}}).encode()).decode()
-    secret = Said(body={"kind": "Secret", "metadata": {}, "data": {".dockerconfigjson": content}})
+    kind = "kubernetes.io/dockerconfigjson"
+    secret = Said(body={"kind": "Secret", "metadata": {}, "type": kind, "data": {".dockerconfigjson": content}})
     with answering(secret) as server:
         (tmp_path / "kubeconfig").write_text(kubeconfig(server.url))
         typed = shell(tmp_path, DOCKER_HOST=NOWHERE, KUBECONFIG=str(tmp_path / "kubeconfig"))

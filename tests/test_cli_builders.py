@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -40,9 +41,9 @@ def test_each_builder_is_listed_with_its_image_and_the_files_that_it_knows(tmp_p
     assert rows == [
         [
             folder.name,
-            folder.blueprint.version,
+            ",".join((folder.blueprint.version, *folder.blueprint.versions)),
             f"s2ictl/{folder.name}:{folder.blueprint.version}",
-            ", ".join(sign.file for sign in folder.blueprint.detects),
+            *filter(None, [", ".join(dict.fromkeys(sign.file for sign in folder.blueprint.detects))]),
         ]
         for folder in FOLDERS
     ]
@@ -52,7 +53,8 @@ def test_the_list_as_json_says_what_each_file_means(tmp_path: Path) -> None:
     listed = {each["name"]: each for each in json.loads(run(tmp_path, "builders", "list", "-o", "json").stdout)}
     assert list(listed) == NAMES
     assert listed["python"]["base"] == "debian:trixie-slim"
-    assert listed["python"]["detects"][0] == {"file": "uv.lock", "means": "dependencies locked by uv", "weak": False}
+    sign = {"file": "uv.lock", "means": "dependencies locked by uv", "weak": False, "says": "", "version": ""}
+    assert listed["python"]["detects"][0] == sign
     (plan,) = [folder.blueprint for folder in FOLDERS if folder.name == "python"]
     assert {key: listed["python"][key] for key in ("caches", "dependencies", "aliases", "reproducible")} == {
         "caches": list(plan.caches),
@@ -179,8 +181,28 @@ def test_another_platform_s_name_shows_the_builder_that_stands_in(tmp_path: Path
     assert ran.stderr.startswith(
         "kubesphere/java-8-centos7:v3.2.0 is another platform's; the builder java stands in here"
     )
-    refused = run(tmp_path, "builders", "show", "s2i-binary")
-    assert (refused.status, refused.stdout) == (6, "")
+    ran = run(tmp_path, "builders", "show", "kubespheredev/tomcat85-java8-centos7:v3.2.0", "-o", "name")
+    assert ran.stdout == "s2ictl/tomcat:9\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "image"),
+    [
+        ("tomcat", "s2ictl/tomcat:10.1"),
+        ("tomcat:latest", "s2ictl/tomcat:10.1"),
+        ("tomcat:11", "s2ictl/tomcat:11"),
+        ("s2ictl/tomcat:9-java25", "s2ictl/tomcat:9-java25"),
+    ],
+)
+def test_a_builder_of_several_versions_is_built_in_the_one_that_is_named(word: str, image: str, tmp_path: Path) -> None:
+    made = json.loads(run(tmp_path, "builders", "build", word, "--dry-run", "-o", "json").stdout)
+    assert (made["builder"], made["image"]) == (image.removeprefix("s2ictl/").removesuffix(":10.1"), image)
+
+
+def test_a_version_that_is_none_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    ran = run(tmp_path, "builders", "show", "tomcat:8.5")
+    assert (ran.status, ran.stdout) == (6, "")
+    assert ran.stderr.startswith("error: the builder tomcat has no version 8.5; the nearest is 9")
 
 
 def test_what_is_shown_as_json_is_the_folder_s_own_word(tmp_path: Path) -> None:
@@ -190,10 +212,11 @@ def test_what_is_shown_as_json_is_the_folder_s_own_word(tmp_path: Path) -> None:
     assert shown == {
         "name": "python",
         "version": plan.version,
+        "versions": [plan.version],
         "image": f"s2ictl/python:{plan.version}",
         "runtime-image": "",
         "base": str(plan.base),
-        "detects": [{"file": sign.file, "means": sign.means, "weak": sign.weak} for sign in plan.detects],
+        "detects": [asdict(sign) for sign in plan.detects],
         "caches": list(plan.caches),
         "dependencies": list(plan.dependencies),
         "aliases": [str(alias) for alias in plan.aliases],

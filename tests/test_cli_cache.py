@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from s2ictl import oci, shelf
+from s2ictl.models import ImageFacts
 from tests.cli import Shell, shell
+from tests.fakes.carried import config_of, packed, saved
 
 DAY = 24 * 3600
 
@@ -139,3 +142,28 @@ def test_what_is_not_called_as_ours_is_never_shown_nor_removed(here: Shell) -> N
     assert here.run("cache", "info", "-o", "json").stdout.strip() == "[]"
     assert here.run("cache", "prune", "--all").status == 0
     assert left(here) == sorted(path if path != others[0] else f"{path}/objects/pack" for path in others)
+
+
+def test_each_image_that_was_taken_out_of_an_engine_is_shown_and_goes_by_itself(here: Shell) -> None:
+    place = here.home / ".cache/s2ictl/bases"
+    layers = [packed({"etc/hello": bytes([number]) * 4000}) for number in range(2)]
+    with shelf.opened(place) as kept:
+        for number, layer in enumerate(layers):
+            facts = ImageFacts(id=oci.digest_of(config_of([layer])))
+            kept.keep(facts, iter((saved([layer]),)), name=f"s2ictl/jar:2{number}")
+    rows = json.loads(here.run("cache", "info", "-o", "json").stdout)
+    assert sorted((row["kind"], row["what"]) for row in rows) == [("base", "s2ictl/jar:20"), ("base", "s2ictl/jar:21")]
+    assert sum(row["size"] for row in rows) == sum(path.stat().st_size for path in (place / "blobs/sha256").iterdir())
+    assert here.run("cache", "prune").status == 0
+    assert len(shelf.kept(place)) == 2
+    assert here.run("cache", "prune", "--all").status == 0
+    assert (shelf.kept(place), list((place / "blobs/sha256").iterdir())) == ((), [])
+
+
+def test_images_that_a_build_stands_on_right_now_stay(here: Shell) -> None:
+    place = here.home / ".cache/s2ictl/bases"
+    with shelf.opened(place) as kept:
+        kept.keep(ImageFacts(id=oci.digest_of(config_of([]))), iter((saved([]),)), name="s2ictl/jar:21")
+        ran = here.run("cache", "prune", "--all")
+    assert "in use, and stays: s2ictl/jar:21" in ran.stderr
+    assert len(shelf.kept(place)) == 1

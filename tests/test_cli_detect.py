@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from s2ictl import ui
-from s2ictl.builders import Choice, load
+from s2ictl.builders import load
 from s2ictl.cli.detect import chosen
+from s2ictl.detection import Choice
 from tests.cli import Shell, shell
 from tests.fakes.artifacts import packed, runnable, war
 from tests.fakes.images import program
@@ -92,7 +93,7 @@ def test_a_war_is_shown_with_what_runs_it(typed: Shell) -> None:
     assert done.stdout.splitlines() == [
         "tomcat  (shop.war: a war for javax servlets, Java 8)",
         "on    Java 21, Tomcat 9",
-        "base  s2ictl/tomcat-runtime:9",
+        "base  s2ictl/tomcat:9",
         "run   catalina.sh run",
         "port  8080, at /shop",
     ], done.stderr
@@ -103,7 +104,7 @@ def test_a_war_is_shown_with_what_runs_it(typed: Shell) -> None:
         "runner-up": None,
         "java": {"level": 8, "servlet": "javax", "server": None, "spring-boot": None, "main-class": None},
         "binary": None,
-        "base": "s2ictl/tomcat-runtime:9",
+        "base": "s2ictl/tomcat:9",
         "run": "catalina.sh run",
         "port": 8080,
         "context-path": "/shop",
@@ -120,7 +121,7 @@ def test_so_is_a_program(typed: Shell) -> None:
         "java": None,
         "binary": {"machine": "amd64", "linkage": "static", "interpreter": None},
         "base": "scratch",
-        "run": "/opt/s2ictl/app/server",
+        "run": "/opt/app-root/bin/server",
         "port": 8080,
         "context-path": None,
     }
@@ -132,9 +133,30 @@ def test_flags_count_more_than_what_the_artifact_says(typed: Shell) -> None:
     assert typed.run("detect", "shop.jar", *words).stdout.splitlines()[1:] == [
         "on    Java 25",
         "base  eclipse-temurin:25",
-        "run   java -Xmx1g -ea -jar /opt/s2ictl/app/shop.jar 'a b'",
+        "run   java -Xmx1g -ea -jar /deployments/shop.jar 'a b'",
         "port  8080",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("x;rm -rf $HOME.jar", "x-rm--rf-HOME.jar"),
+        ("-jar", "jar.jar"),
+        ("..jar", "jar.jar"),
+        ("[/x] ::set-env.jar", "x-set-env.jar"),
+    ],
+)
+def test_a_crafted_name_is_a_plain_one_in_the_image(name: str, place: str, typed: Shell) -> None:
+    (typed.cwd / name.replace("/", "")).write_bytes(packed(runnable()))
+    done = typed.run("detect", f"./{name.replace('/', '')}")
+    assert f"java -jar /deployments/{place}\n" in done.stdout, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("name", ["shop.tar.gz", "shop.zip", "shop"])
+def test_an_archive_is_known_by_its_content_and_never_by_its_name(name: str, typed: Shell) -> None:
+    (typed.cwd / name).write_bytes(tarred(typed.cwd / "app.py"))
+    assert typed.run("detect", name, "-o", "name").stdout == "python\n"
 
 
 def test_an_artifact_may_come_by_standard_input(typed: Shell) -> None:

@@ -15,8 +15,8 @@ import pytest
 from s2ictl.engines import connection
 from s2ictl.engines.client import Api, ApiError
 from s2ictl.engines.containers import Removals
-from s2ictl.engines.wire import Lost, Unreadable, Way
 from s2ictl.errors import Unreachable
+from s2ictl.wire import Lost, Unreadable, Way
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 

@@ -352,4 +352,4 @@ def test_an_image_is_deployed_by_the_digest_that_its_registry_has_now() -> None:
 def test_an_image_that_is_in_no_registry_is_not_found() -> None:
     with pytest.raises(ImageNotFound) as caught:
         look_up(Reference.parse("registry.example.com/shop:1.4"), FakeRegistry(), platform="linux/amd64")
-    assert caught.value.hint == "send it there first: s2ictl build --push, or docker push registry.example.com/shop:1.4"
+    assert caught.value.hint == "send it there first: s2ictl push registry.example.com/shop:1.4"

@@ -11,13 +11,13 @@ import pytest
 
 from s2ictl.engines.client import ApiError
 from s2ictl.engines.connection import connected, door
-from s2ictl.engines.wire import Lost, Unreadable
 from s2ictl.errors import (
     CommitContainerFailed,
     LimitReached,
     S2IError,
     Unreachable,
 )
+from s2ictl.wire import Lost, Unreadable
 from tests.fakes.loopback import served
 
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2ictl.engines import dockerapi
-from s2ictl.engines.wire import Unreadable
 from s2ictl.events import Emit, Event, Progress
 from s2ictl.models import BuildSecret, Confinement, ImageFacts, Login, Secret, Volume
+from s2ictl.wire import Unreadable
 from tests.fakes.engine_contract import CONFIG, assembly
 
 BASE = ImageFacts(id="sha256:base", user="user")
@@ -123,7 +123,7 @@ def test_the_commit_says_all_that_the_image_is_to_say() -> None:
 
 
 def test_of_several_digests_the_one_of_this_repository_is_taken() -> None:
-    document = {"Id": "1", "RepoDigests": ["other@sha256:a", "reg:5000/team/app@sha256:b"], "Os": "linux"}
+    document = {"Id": "1", "RepoDigests": ["other/steam/app@sha256:a", "reg:5000/team/app@sha256:b"], "Os": "linux"}
     assert dockerapi.image_facts(document, "team/app") == ImageFacts(id="1", digest="sha256:b", platform="linux")
 
 
@@ -179,13 +179,31 @@ def test_a_transfer_tells_its_progress_and_keeps_its_digest(events: list[Event],
         {"status": "Preparing"},
         {"id": "a", "progressDetail": {"current": 1, "total": 4}},
         {"id": "b", "progressDetail": {"current": 2}},
-        {"aux": {"Digest": "sha256:d"}},
+        {"aux": {"Digest": f"sha256:{'d' * 64}"}},
     ]
     digests: list[str] = []
     assert dockerapi.first_error(records, "app", emit, digests) == ""
-    assert digests == ["sha256:d"]
+    assert digests == [f"sha256:{'d' * 64}"]
     assert events == [Progress(subject="app", done=1, total=4), Progress(subject="app", done=3, total=4)]
 
 
 def test_a_transfer_ends_at_its_first_error(emit: Emit) -> None:
     assert dockerapi.first_error([{"error": "denied"}, {"error": "more"}], "app", emit, []) == "denied"
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+WORDS = st.sampled_from(["error", "errorDetail", "aux", "status", "progressDetail", "id", "Digest", "current"])
+
+
+@given(
+    st.lists(st.dictionaries(WORDS, ANYTHING | st.dictionaries(WORDS, ANYTHING, max_size=2), max_size=4), max_size=4)
+)
+def test_whatever_is_said_of_a_transfer_is_understood_or_passed_over(records: list[dict[str, Any]]) -> None:
+    digests: list[str] = []
+    text = dockerapi.first_error(records, "app", lambda _: None, digests)
+    assert bool(text) == any("error" in record or "errorDetail" in record for record in records)
+    assert digests == []

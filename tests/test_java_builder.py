@@ -65,7 +65,7 @@ GRADLE = {
     "gradlew": "",
     "gradle/wrapper/gradle-wrapper.jar": "",
     "gradle/wrapper/gradle-wrapper.properties": (
-        "distributionUrl=https\\://services.gradle.org/distributions/gradle-8.14-bin.zip\n"
+        "distributionUrl=https\\://gradle.example.com/distributions/gradle-8.14-bin.zip\n"
     ),
 }
 JAVA_8 = "<project><properties><java.version>1.8</java.version></properties></project>"
@@ -155,7 +155,7 @@ def pom(*properties: str, rest: str = "") -> dict[str, str]:
 
 
 def gradle(script: str, version: str = "8.14") -> dict[str, str]:
-    archive = f"distributionUrl=https\\://services.gradle.org/distributions/gradle-{version}-bin.zip\n"
+    archive = f"distributionUrl=https\\://gradle.example.com/distributions/gradle-{version}-bin.zip\n"
     return {
         **GRADLE,
         "build.gradle": script,
@@ -607,6 +607,12 @@ def test_what_can_be_run_is_taken_with_what_it_needs(
 ) -> None:
     ended = host.build(MAVEN, jars, **environ)
     assert (ended.status, ended.stderr, left(host.deployments)) == (0, "", taken)
+
+
+def test_a_war_that_needs_a_server_is_left_for_the_image_that_the_result_is_put_onto(host: Host) -> None:
+    jars = {"web/target/shop.war": "war\t8\t-\t-\t-", "core/target/core.jar": LIBRARY}
+    ended = host.build(MAVEN, jars, RUNTIME_IMAGE="s2ictl/tomcat:9")
+    assert (ended.status, ended.stderr, left(host.deployments)) == (0, "", ["core.jar", "shop.war"])
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s2ictl.errors import Refused, Unauthorized
-from s2ictl.logins import explain, find_login, login_of, normal_host, pull_secret, secret_logins
+from s2ictl.logins import check_logins, explain, find_login, login_of, normal_host, pull_secret, secret_logins
+from s2ictl.logins.files import shelves
 from s2ictl.logins.helpers import Verb
 from s2ictl.models import Login, Secret
 
@@ -29,8 +30,13 @@ def no_helper(name: str, verb: Verb, said: bytes) -> bytes | None:
     raise AssertionError(f"{name} was told to {verb} {said!r}")
 
 
+def around(home: Path, **environ: str) -> dict[str, str]:
+    """An environment of which nothing leads out of the test."""
+    return {"XDG_RUNTIME_DIR": str(home / "run"), **environ}
+
+
 def found(home: Path, host: str = HOST, **environ: str) -> Login | None:
-    return find_login(host, environ=environ, home=home, run=no_helper)
+    return find_login(host, environ=around(home, **environ), home=home, run=no_helper)
 
 
 def docker_config(home: Path, **content: object) -> Path:
@@ -76,9 +82,25 @@ def test_podman_s_files_are_read(place: str, tmp_path: Path) -> None:
     path = tmp_path / place
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"auths": {HOST: encoded()}}))
-    login = found(tmp_path, XDG_RUNTIME_DIR=str(tmp_path / "run"))
+    login = found(tmp_path)
     assert login is not None
     assert login.username == "somebody"
+
+
+@pytest.mark.parametrize(
+    ("environ", "places"),
+    [
+        ({}, [".docker/config.json", "/run/containers/UID/auth.json", ".config/containers/auth.json"]),
+        (
+            {"XDG_RUNTIME_DIR": "/run/user/7", "XDG_CONFIG_HOME": "/etc/mine", "DOCKER_CONFIG": "/docker"},
+            ["/docker/config.json", "/run/user/7/containers/auth.json", "/etc/mine/containers/auth.json"],
+        ),
+    ],
+)
+def test_the_places_are_those_of_docker_and_podman(environ: dict[str, str], places: list[str]) -> None:
+    home = Path("/home/somebody")
+    wanted = [str(home / place.replace("UID", str(os.getuid()))) for place in places]
+    assert [shelf.name for shelf in shelves(environ, home, None)] == wanted
 
 
 def test_a_place_without_this_host_leaves_it_to_the_next(tmp_path: Path) -> None:
@@ -94,7 +116,7 @@ def test_a_file_that_the_user_named_is_the_only_place(tmp_path: Path) -> None:
     docker_config(tmp_path, auths={HOST: encoded("docker"), "other.example.com": encoded("docker")})
     named = tmp_path / "named.json"
     named.write_text(json.dumps({"auths": {HOST: encoded("named")}}))
-    environ = {"DOCKER_AUTH_CONFIG": json.dumps({"auths": {HOST: encoded("direct")}})}
+    environ = around(tmp_path, DOCKER_AUTH_CONFIG=json.dumps({"auths": {HOST: encoded("direct")}}))
     logins = {
         host: find_login(host, environ=environ, home=tmp_path, only=named, run=no_helper)
         for host in (HOST, "other.example.com")
@@ -112,7 +134,9 @@ def test_a_file_that_the_user_named_is_the_only_place(tmp_path: Path) -> None:
         (f"{HOST}:443", HOST),
         (f"https://{HOST}:5000", f"{HOST}:5000"),
         ("http://harbor:30280", "harbor:30280"),
-        ("http://harbor:80", "harbor"),
+        ("http://harbor:80", "harbor:80"),
+        ("http://harbor:443", "harbor:443"),
+        ("http://harbor.example.com/", "harbor.example.com"),
         ("[::1]:5000", "[::1]:5000"),
         ("HTTPS://Registry.Example.com:443/", HOST),
         ("registry.hub.docker.com", "docker.io"),
@@ -299,9 +323,10 @@ def test_a_variable_that_holds_no_text_is_said_so_by_its_name(tmp_path: Path) ->
 # ----------------------------------------------------------------------------------------------------------- secrets
 
 
-def secret(**data: object) -> tuple[Login, ...]:
+def secret(kind: str = "kubernetes.io/dockerconfigjson", /, **data: object) -> tuple[Login, ...]:
+    """The logins of a Secret; text in place of a document is one that cannot be read."""
     rendered = {key.replace("_", "."): json.dumps(value).encode() for key, value in data.items()}
-    return secret_logins("prod", "hub", read_secret=lambda _, __: rendered)
+    return secret_logins("prod", "hub", read_secret=lambda _, __: (kind, rendered))
 
 
 def test_a_secret_holds_logins_in_their_order() -> None:
@@ -311,19 +336,41 @@ def test_a_secret_holds_logins_in_their_order() -> None:
     assert [(login.host, login.username) for login in logins] == [("docker.io", "a"), ("harbor:30280", "somebody")]
 
 
+def test_a_secret_of_the_older_kind_holds_entries_and_nothing_else() -> None:
+    logins = secret("kubernetes.io/dockercfg", _dockercfg={"https://index.docker.io/v1/": encoded("a"), HOST: {}})
+    assert [(login.host, login.username, login.origin) for login in logins] == [
+        ("docker.io", "a", "'https://index.docker.io/v1/' in the secret prod/hub")
+    ]
+
+
 @pytest.mark.parametrize(
-    "data",
+    ("kind", "data", "words"),
     [
-        {},
-        {"token": "x"},
-        {"_dockerconfigjson": {"auths": {}}},
-        {"_dockerconfigjson": {"auths": {HOST: {}}}},
-        {"_dockerconfigjson": []},
+        ("kubernetes.io/dockerconfigjson", {}, "no key .dockerconfigjson: it has no keys at all"),
+        ("kubernetes.io/dockerconfigjson", {"token": CANARY}, "no key .dockerconfigjson: it has token"),
+        ("kubernetes.io/dockerconfigjson", {"_dockercfg": {HOST: encoded()}}, "no key .dockerconfigjson"),
+        ("kubernetes.io/dockercfg", {"_dockerconfigjson": {}}, "no key .dockercfg: it has .dockerconfigjson"),
+        ("Opaque", {"_dockerconfigjson": {"auths": {HOST: encoded()}}}, "of the type Opaque, which holds no login"),
+        ("kubernetes.io/basic-auth", {"password": CANARY}, "of the type kubernetes.io/basic-auth, which holds"),
+        ("kubernetes.io/dockerconfigjson", {"_dockerconfigjson": {"auths": {}}}, "holds no login"),
+        ("kubernetes.io/dockerconfigjson", {"_dockerconfigjson": {"auths": {HOST: {}}}}, "holds no login"),
+        ("kubernetes.io/dockerconfigjson", {"_dockerconfigjson": []}, ".dockerconfigjson of the secret prod/hub"),
+        ("kubernetes.io/dockercfg", {"_dockercfg": [CANARY]}, ".dockercfg of the secret prod/hub is not readable"),
+        ("kubernetes.io/dockercfg", {"_dockercfg": {HOST: CANARY}}, f"'{HOST}' in the secret prod/hub is not readable"),
+        (
+            "kubernetes.io/dockerconfigjson",
+            {"_dockerconfigjson": {"auths": {HOST: {"auth": f"%{CANARY}"}}}},
+            f"'{HOST}' in the secret prod/hub is not readable: its auth is not base64",
+        ),
     ],
 )
-def test_a_secret_without_a_login_is_said_so_by_its_name(data: dict[str, object]) -> None:
-    with pytest.raises(Unauthorized, match="prod/hub"):
-        secret(**data)
+def test_a_secret_without_a_login_is_said_so_by_its_name_and_its_key(
+    kind: str, data: dict[str, object], words: str
+) -> None:
+    with pytest.raises(Unauthorized, match="prod/hub") as caught:
+        secret(kind, **data)
+    said = caught.value.in_passing
+    assert (words in said, CANARY in said + caught.value.hint) == (True, False)
 
 
 def test_a_secret_of_another_registry_is_of_no_use_here() -> None:
@@ -340,6 +387,32 @@ def test_a_secret_for_a_part_of_a_registry_is_for_that_part() -> None:
     assert users == ["team", "all"]
     with pytest.raises(Unauthorized, match=r"no login for registry.example.com/other/shop"):
         login_of(logins[1:], f"{HOST}/other/shop", name="prod/hub")
+
+
+@pytest.mark.parametrize("key", ["http://harbor:30280", "HTTP://harbor:30280/", "http://harbor:30280/v2/"])
+def test_a_secret_for_a_registry_without_tls_needs_the_word_of_the_user_as_well(key: str) -> None:
+    logins = secret(_dockerconfigjson={"auths": {HOST: encoded(), key: encoded()}})
+    check_logins(logins, [f"{HOST}/shop"], name="prod/hub", insecure=())
+    check_logins(logins, ["harbor:30280/shop"], name="prod/hub", insecure=["harbor:30280"])
+    with pytest.raises(
+        Refused, match=r"'.*harbor:30280.*' in the secret prod/hub is for a registry without TLS"
+    ) as caught:
+        check_logins(logins, [f"{HOST}/shop", "harbor:30280/shop"], name="prod/hub", insecure=["harbor"])
+    assert "--insecure-registry harbor:30280" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "key", ["http://localhost:5000", "http://127.0.0.1:5000", "http://[::1]:5000", "http://docker.io"]
+)
+def test_this_machine_needs_no_tls_and_docker_hub_has_it(key: str) -> None:
+    logins = secret(_dockerconfigjson={"auths": {key: encoded()}})
+    check_logins(logins, [f"{logins[0].host}/team/shop"], name="prod/hub", insecure=())
+
+
+def test_every_name_that_is_pushed_needs_a_login_of_the_secret() -> None:
+    logins = secret(_dockerconfigjson={"auths": {HOST: encoded()}})
+    with pytest.raises(Unauthorized, match=r"the secret prod/hub has no login for other.example.com/shop"):
+        check_logins(logins, [f"{HOST}/shop", "other.example.com/shop"], name="prod/hub", insecure=())
 
 
 def test_a_pull_secret_is_what_kubectl_would_make() -> None:
@@ -394,12 +467,27 @@ def test_an_entry_beside_a_helper_is_said_not_to_be_read(tmp_path: Path) -> None
 
 def test_what_is_broken_stops_the_search_and_is_explained_with_what_comes_after_it(tmp_path: Path) -> None:
     docker_config(tmp_path, auths={HOST: encoded()})
-    environ = {"DOCKER_AUTH_CONFIG": f"{{{CANARY}"}
+    environ = around(tmp_path, DOCKER_AUTH_CONFIG=f"{{{CANARY}")
     findings = explain(HOST, environ=environ, home=tmp_path, run=no_helper)
-    assert [finding.state for finding in findings] == ["broken", "login", "none"]
+    assert [finding.state for finding in findings] == ["broken", "login", "none", "none"]
     assert CANARY not in repr(findings)
     with pytest.raises(Unauthorized, match="DOCKER_AUTH_CONFIG"):
         find_login(HOST, environ=environ, home=tmp_path, run=no_helper)
+
+
+def test_a_pattern_that_the_kubelet_would_follow_is_said_and_not_followed(tmp_path: Path) -> None:
+    pattern, auths = "*.example.com", {"*.other.example": encoded(), "*.example.com": encoded(), HOST: {}}
+    path = docker_config(tmp_path, credHelpers={f"https://{pattern}/v2/": "test"}, auths=auths)
+    chosen = secret(_dockerconfigjson={"auths": {pattern: encoded()}})
+    findings = explain(HOST, environ=around(tmp_path), home=tmp_path, given=chosen, run=no_helper)
+    why = f"it is a pattern, and a login is only taken by its own name: write one for {HOST}"
+    assert [(finding.place, finding.state, finding.says) for finding in findings[:4]] == [
+        (f"'{pattern}' in the secret prod/hub", "none", why),
+        (f'auths → "{HOST}" in {path}', "none", "it knows of no login for this registry"),
+        (f'credHelpers → "https://{pattern}/v2/" in {path}', "none", why),
+        (f'auths → "{pattern}" in {path}', "none", why),
+    ]
+    assert found(tmp_path) is None
 
 
 def test_the_logins_of_a_chosen_secret_stand_before_all_others(tmp_path: Path) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,17 +141,36 @@ def test_a_place_that_cannot_be_written_is_said_so_without_what_was_to_be_kept(t
     assert "canary" not in caught.value.message + caught.value.detail
 
 
+def test_of_two_logins_at_once_none_is_lost(tmp_path: Path) -> None:
+    path = config(tmp_path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    with ThreadPoolExecutor(1) as other:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        waiting = other.submit(kept, tmp_path)
+        path.write_text(json.dumps({"auths": {"other.example.com": ENTRY}}))
+        os.close(descriptor)
+        assert waiting.result() == {"auths": {"other.example.com": ENTRY, HOST: ENTRY}}
+
+
+def test_of_many_logins_at_once_none_is_lost(tmp_path: Path) -> None:
+    hosts = [f"r{number}.example.com" for number in range(20)]
+    with ThreadPoolExecutor(8) as others:
+        list(others.map(lambda host: kept(tmp_path, replace(LOGIN, host=host)), hosts))
+    assert json.loads((tmp_path / ".docker/config.json").read_text()) == {"auths": dict.fromkeys(hosts, ENTRY)}
+    assert [path.name for path in (tmp_path / ".docker").iterdir()] == ["config.json"]
+
+
 _VALUES = st.recursive(st.none() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2))
 
 
 @given(
     st.dictionaries(st.text(max_size=9).filter(lambda key: key not in ("auths", "credHelpers", "credsStore")), _VALUES),
-    st.dictionaries(st.sampled_from([HOST, f"http://{HOST}:80", f"{HOST}/a", "docker.io", "x"]), _VALUES),
+    st.dictionaries(st.sampled_from([HOST, f"https://{HOST}:443", f"{HOST}:80", f"{HOST}/a", "docker.io"]), _VALUES),
 )
 def test_an_edit_touches_the_one_registry_and_nothing_else(others: dict[str, Any], auths: dict[str, Any]) -> None:
     before = json.dumps({**others, "auths": auths}).encode()
     after = json.loads(edited(before, Place(host=HOST), ENTRY, name="a test"))
-    spellings = {HOST, f"http://{HOST}:80"}
+    spellings = {HOST, f"https://{HOST}:443"}
     untouched = {key: value for key, value in auths.items() if key not in spellings}
     assert after == {**others, "auths": {**untouched, HOST: ENTRY}}
     assert json.loads(edited(before, Place(host=HOST), None, name="a test")) == {**others, "auths": untouched}

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from s2ictl.builders import MADE_OF, Folder, fingerprint, load, load_all, unfinished
+from s2ictl.builders import MADE_OF, Folder, fingerprint, load, load_all
+from s2ictl.detection import unfinished
+from s2ictl.errors import PullBuilderImageFailed
+from s2ictl.labels import recorded
 from s2ictl.models import ImageFacts
 from tests.fakes.engine import Script
 from tests.workbench import BUILDER, REQUEST, Bench, tree
 
 SHELF = Path(__file__).parent.parent / "builders"
-STATIC, NODE = load(SHELF / "static"), load(SHELF / "nodejs")
+STATIC, NODE, TOMCAT, JAVA = (load(SHELF / name) for name in ("static", "nodejs", "tomcat", "java"))
 PROJECT = {"package.json": b'{"scripts": {"build" : "vite build"}}', "index.html": b"raw"}
 RUNS = "nodejs builds this first, because of package.json; the result runs on s2ictl/static:1.26"
 
@@ -21,15 +24,15 @@ RUNS = "nodejs builds this first, because of package.json; the result runs on s2
 def of(folder: Folder) -> ImageFacts:
     """Its image, made of this very folder."""
     labels = {**BUILDER.labels, **folder.blueprint.labels, MADE_OF: fingerprint(folder)}
-    return replace(BUILDER, id=f"sha256:{folder.name}", labels=labels)
+    return replace(BUILDER, id=f"sha256:{folder.word}", labels=labels)
 
 
 def bench(files: dict[str, bytes]) -> Bench:
-    made = Bench(folders=(STATIC, NODE), tree=tree(files))
-    for folder in (STATIC, NODE):
+    made = Bench(folders=(JAVA, NODE, STATIC, TOMCAT), tree=tree(files))
+    for folder in (JAVA, NODE, STATIC, *map(TOMCAT.at, TOMCAT.versions)):
         made.engine.images[str(folder.image)] = of(folder)
         scripts = ("assemble", "run", "assemble-runtime")
-        made.engine.programs[f"sha256:{folder.name}"] = {
+        made.engine.programs[f"sha256:{folder.word}"] = {
             f"/usr/libexec/s2i/{name}": Script(text="") for name in scripts
         }
     return made
@@ -93,6 +96,76 @@ def test_an_incremental_build_saves_nothing_where_the_result_has_nothing_to_save
     built.build(replace(REQUEST, builder="static", incremental=True))
     assert stages(built) == ("s2ictl/nodejs:24", "s2ictl/static:1.26")
     assert built.engine.assembled[0].salvage is None
+
+
+# --------------------------------------------------------------------------------------------------------------- wars
+
+WAR, JAVAX = "<project><packaging>war</packaging>", "<groupId>javax.servlet</groupId>"
+
+
+@pytest.mark.parametrize(
+    ("builder", "pom", "runs"),
+    [
+        ("", WAR, "tomcat:10.1"),
+        ("", WAR + JAVAX, "tomcat:9"),
+        ("tomcat", WAR, "tomcat:10.1"),
+        ("tomcat", WAR + JAVAX, "tomcat:9"),
+        ("tomcat", "<project>", "tomcat:10.1"),
+        ("tomcat:11", WAR + JAVAX, "tomcat:11"),
+        ("s2ictl/tomcat:10.1-java25", WAR, "tomcat:10.1-java25"),
+        ("kubesphere/tomcat85-java8-centos7:v3.2.0", WAR, "tomcat:9"),
+    ],
+)
+def test_a_maven_project_is_built_by_java_and_run_by_the_tomcat_that_was_named_or_fits(
+    builder: str, pom: str, runs: str
+) -> None:
+    built = bench({"pom.xml": pom.encode()})
+    built.build(replace(REQUEST, builder=builder))
+    assert stages(built) == ("s2ictl/java:21", f"s2ictl/{runs}")
+    assert f"java builds this first, because of pom.xml; the result runs on s2ictl/{runs}" in built.notices()
+
+
+def test_it_is_said_which_version_a_source_has_decided_for() -> None:
+    because = ", because of pom.xml: a Maven project that makes a war for javax servlets"
+    for builder, said in (("", "builder tomcat:9"), ("tomcat", "tomcat is tomcat:9 here")):
+        built = bench({"pom.xml": (WAR + JAVAX).encode()})
+        built.build(replace(REQUEST, builder=builder))
+        assert built.notices()[0] == said + because
+
+
+def test_both_are_written_down_for_a_rebuild() -> None:
+    built = bench({"pom.xml": (WAR + JAVAX).encode()})
+    built.build(replace(REQUEST, builder="tomcat"))
+    labels = built.engine.assembled[0].config(None).labels
+    record = recorded(labels)
+    assert record is not None
+    assert (labels["io.openshift.s2i.build.image"], record.runtime_image) == (
+        "docker.io/s2ictl/java:21",
+        "s2ictl/tomcat:9",
+    )
+    again = bench({"pom.xml": (WAR + JAVAX).encode()})
+    again.build(replace(REQUEST, builder=labels["io.openshift.s2i.build.image"], runtime_image=record.runtime_image))
+    assert stages(again) == stages(built)
+
+
+def test_a_war_that_is_finished_is_run_as_it_is() -> None:
+    built = bench({"shop.war": b""})
+    built.build(replace(REQUEST, builder=""))
+    assert stages(built) == ("s2ictl/tomcat:10.1",)
+
+
+def test_what_runs_a_result_is_named_with_its_version_or_fits() -> None:
+    for word, runs in (("tomcat", "tomcat:9"), ("tomcat:11", "tomcat:11"), ("s2ictl/tomcat", "tomcat:10.1")):
+        built = bench({"pom.xml": (WAR + JAVAX).encode()})
+        built.build(replace(REQUEST, builder="java", runtime_image=word))
+        assert stages(built) == ("s2ictl/java:21", f"s2ictl/{runs}")
+
+
+def test_a_version_that_is_none_is_refused_before_anything_is_built() -> None:
+    built = bench({"shop.war": b""})
+    with pytest.raises(PullBuilderImageFailed, match=r"the builder tomcat has no version 8\.5; the nearest is 9"):
+        built.build(replace(REQUEST, builder="tomcat:8.5"))
+    assert built.engine.assembled == []
 
 
 def test_who_builds_for_another_is_one_of_ours() -> None:

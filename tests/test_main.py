@@ -71,6 +71,7 @@ FOR_OTHERS = (  # what a plain build of a directory does not wait for
     ),
     *("cluster", "kubeconfig", "manifests", "deploy", "workloads", "refusals", "cli.rollout", "cli.keyring"),
     *("registry", "oci", "access", "logins", "transport", "callbacks", "dockerfiles", "reproducible", "artifacts"),
+    *("connections", "tunnels"),
     *("engines.append", "engines.performing", "engines.injections", "engines.salvaging", "engines.layers"),
     *(
         "sources.program",

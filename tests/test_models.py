@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from s2ictl.errors import InvalidUsage
-from s2ictl.models import Reference, Secret
+from s2ictl.models import Login, Reference, Secret
 
 component = some.from_regex(r"[a-z0-9]+(?:(?:[._]|__|-{1,3})[a-z0-9]+){0,2}", fullmatch=True)
 host = some.from_regex(r"(?:[a-z0-9]+\.[a-z0-9]+|localhost|[a-z]{1,9}:[1-9][0-9]{0,3}|\[::1\]:5000)", fullmatch=True)
@@ -97,3 +97,14 @@ def test_a_secret_shows_itself_to_nobody() -> None:
     secret = Secret("canary")
     assert f"{secret} {secret!r} {[secret]}" == "<redacted> <redacted> [<redacted>]"
     assert (secret.reveal(), secret == Secret("canary"), secret == Secret("other")) == ("canary", True, False)
+
+
+def test_a_login_is_taken_out_of_a_text_that_repeats_it() -> None:
+    login = Login(host="here", username="somebody", password=Secret("canary"), origin="a test")
+    said = f"no canary for Authorization: {login.basic()}"
+    assert login.redacted(said) == "no <redacted> for Authorization: Basic <redacted>"
+
+
+def test_nobody_can_tell_a_password_of_a_letter_from_where_it_is_blotted_out() -> None:
+    login = Login(host="here", username="somebody", password=Secret("a"), origin="a test")
+    assert login.redacted("a man, a plan") == "a man, a plan"

@@ -36,50 +36,54 @@ def test_nothing_is_recorded_that_nobody_compares() -> None:
 
 B2I = ("b2i", "app", "--to", "oci:out")
 PLAIN = """\
-read  HERE/app
+read  app
 read: done in … s
+append: no container is needed
 base  scratch
 base: done in … s
-append  /opt/s2ictl/app/app
-append: done in … s
+append  /opt/app-root/bin/app
+append: done in … s, 129 B
 deliver  oci:HERE/out
 deliver: done in … s
 Build completed successfully
 """
 GITHUB = """\
-::group::read  HERE/app
+::group::read  app
 ::endgroup::
 read: done in … s
+append: no container is needed
 ::group::base  scratch
 ::endgroup::
 base: done in … s
-::group::append  /opt/s2ictl/app/app
+::group::append  /opt/app-root/bin/app
 ::endgroup::
-append: done in … s
+append: done in … s, 129 B
 ::group::deliver  oci:HERE/out
 ::endgroup::
 deliver: done in … s
 Build completed successfully
 """
 GITLAB = """\
-␛[0Ksection_start:…:read␍␛[0Kread  HERE/app
+␛[0Ksection_start:…:read␍␛[0Kread  app
 ␛[0Ksection_end:…:read␍␛[0K
 read: done in … s
+append: no container is needed
 ␛[0Ksection_start:…:base␍␛[0Kbase  scratch
 ␛[0Ksection_end:…:base␍␛[0K
 base: done in … s
-␛[0Ksection_start:…:append␍␛[0Kappend  /opt/s2ictl/app/app
+␛[0Ksection_start:…:append␍␛[0Kappend  /opt/app-root/bin/app
 ␛[0Ksection_end:…:append␍␛[0K
-append: done in … s
+append: done in … s, 129 B
 ␛[0Ksection_start:…:deliver␍␛[0Kdeliver  oci:HERE/out
 ␛[0Ksection_end:…:deliver␍␛[0K
 deliver: done in … s
 Build completed successfully
 """
 TERMINAL = """\
-✓ read  HERE/app  … s
+✓ read  app  … s
+append: no container is needed
 ✓ base  scratch  … s
-✓ append  /opt/s2ictl/app/app  … s
+✓ append  /opt/app-root/bin/app  … s  129 B
 ✓ deliver  oci:HERE/out  … s
 Build completed successfully
 """

@@ -48,6 +48,7 @@ def test_a_runtime_image_keeps_its_ways_and_gets_artifacts_variables_and_labels(
         secrets=(NPM,),
         injections=(INJECTED,),
         names=(),
+        exports=(("RUNTIME_IMAGE", "r:1"),),
     )
     second = replace(
         PLAIN,

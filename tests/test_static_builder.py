@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from s2ictl.builders import detect, load, load_all
+from s2ictl.builders import load, load_all
+from s2ictl.detection import detect
 from tests.scripted import Ended, provide, run, write
+from tests.workbench import tree
 
 BUILDERS = Path(__file__).parent.parent / "builders"
 SCRIPTS = BUILDERS / "static" / "s2i" / "bin"
@@ -270,7 +272,7 @@ def test_only_what_carries_the_digest_of_its_content_is_cached_for_good(host: Ho
     ],
 )
 def test_a_page_speaks_for_a_web_site_only_where_nothing_speaks_for_a_program(paths: list[str], builder: str) -> None:
-    assert detect(paths, load_all(BUILDERS)).folder.name == builder
+    assert detect(tree(dict.fromkeys(paths, b"")), load_all(BUILDERS)).folder.name == builder
 
 
 def test_the_usage_names_every_variable_that_the_scripts_read() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from s2ictl.archives import reader_of
 from s2ictl.engines import streams
 from s2ictl.errors import LimitReached
 from s2ictl.events import Line
@@ -54,7 +55,7 @@ def test_a_line_without_end_is_told_in_bounded_parts(times: int) -> None:
 
 @given(st.lists(st.binary(max_size=20)), st.lists(st.integers(min_value=1, max_value=30), min_size=1))
 def test_chunks_are_read_as_a_file_is_read(chunks: list[bytes], sizes: list[int]) -> None:
-    read, got, turn = streams.reader(iter(chunks)), b"", 0
+    read, got, turn = reader_of(iter(chunks)), b"", 0
     while data := read(sizes[turn % len(sizes)]):
         assert len(data) <= sizes[turn % len(sizes)]
         got, turn = got + data, turn + 1

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import socket
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
-from urllib3 import exceptions
 
-from s2ictl import transport as module
 from s2ictl.errors import ConnectionLost, InvalidUsage, LimitReached, Refused, Unreachable
 from s2ictl.events import Emit, Event, Notice, Progress
-from s2ictl.transport import Patience, Transport, retry_after, unreachable
+from s2ictl.transport import Patience, Transport, retry_after
 from tests.fakes.registry import FakeRegistry, Fault, running
+from tests.fakes.tls import speaking
 
 
 @pytest.fixture
@@ -128,6 +126,86 @@ def test_a_proxy_is_asked_with_its_own_login_alone(server: FakeRegistry, emit: E
     )
 
 
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (b"HTTP/1.1 407 No\r\nContent-Length: 0\r\n\r\n", "it answered 407"),
+        (b"", "closed"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "it begins with b'SSH"),
+    ],
+)
+def test_a_proxy_that_lets_nothing_through_is_said_so(answer: bytes, why: str, emit: Emit) -> None:
+    with raw_server(answer) as proxy, Transport({"HTTPS_PROXY": proxy}, emit=emit) as transport:  # noqa: SIM117
+        with pytest.raises(Unreachable, match=r"registry.invalid: the proxy did not let it through") as caught:
+            transport.once("GET", "https://registry.invalid/v2/")
+    assert why in caught.value.detail
+
+
+def test_a_proxy_that_wants_a_login_is_not_taken_for_the_host(server: FakeRegistry, emit: Emit) -> None:
+    server.faults.append(Fault(method="GET", path="/v2/", status=407))
+    with (
+        Transport({"http_proxy": f"http://{server.host}"}, emit=emit) as transport,
+        pytest.raises(Unreachable, match=r"could not reach registry.invalid: the proxy did not let it through"),
+    ):
+        transport.request("GET", "http://registry.invalid/v2/")
+
+
+def test_an_answer_that_nobody_reads_may_break_off(transport: Transport) -> None:
+    with (
+        raw_server(b"HTTP/1.1 401 No\r\nContent-Length: 5\r\n\r\nhe") as address,
+        transport.open("GET", address) as answer,
+    ):
+        assert answer.status == 401
+
+
+@pytest.mark.parametrize("host", ["\u00fc..de", "\u00fc" * 64, "a b", "a\x01b", "a..b"])
+def test_what_is_no_name_of_a_host_is_said_so(host: str, transport: Transport) -> None:
+    with pytest.raises(Unreachable, match="there is no such host name"):
+        transport.once("GET", f"http://{host}/")
+
+
+# ------------------------------------------------------------------------------------------------------------- TLS
+
+
+def answering(content: bytes, *, politely: bool) -> Callable[[ssl.SSLSocket], None]:
+    """Answers of which nobody says how long they are; the end is told, or just comes."""
+
+    def say(wire: ssl.SSLSocket) -> None:
+        wire.recv(65536)
+        wire.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + content)
+        if politely:
+            wire.unwrap()
+
+    return say
+
+
+def test_an_answer_ends_where_the_host_says_so(tmp_path: Path, emit: Emit) -> None:
+    with (
+        speaking(tmp_path, answering(b"all of it", politely=True)) as (host, bundle),
+        Transport({}, emit=emit, ca_bundle=bundle) as transport,
+    ):
+        assert transport.once("GET", f"https://{host}/").body == b"all of it"
+
+
+def test_an_answer_that_somebody_in_between_could_have_ended_is_none(tmp_path: Path, emit: Emit) -> None:
+    with (
+        speaking(tmp_path, answering(b"half of", politely=False)) as (host, bundle),
+        Transport({}, emit=emit, ca_bundle=bundle) as transport,
+        pytest.raises(ConnectionLost, match="the connection broke off"),
+    ):
+        transport.once("GET", f"https://{host}/")
+
+
+def test_a_host_that_never_says_hello_is_not_answering(emit: Emit) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        Transport({}, emit=emit, patience=Patience(connect=0.05)) as transport,
+        pytest.raises(Unreachable, match="it does not answer") as caught,
+    ):
+        transport.once("GET", f"https://127.0.0.1:{listener.getsockname()[1]}/")
+    assert not isinstance(caught.value, ConnectionLost)
+
+
 # ------------------------------------------------------------------------------------------------------- downloads
 
 
@@ -196,12 +274,11 @@ def test_a_host_that_drips_is_left_at_the_end_of_the_time(transport: Transport, 
             transport.download(address, file, limit=1 << 20, seconds=0.1)
 
 
-@pytest.mark.parametrize("length", ["5" * 5000, "-1", "five", "\u0665"])
-def test_a_length_that_is_none_is_not_believed(transport: Transport, tmp_path: Path, length: str) -> None:
+@pytest.mark.parametrize("length", ["5" * 5000, "-1", "five", "\u0665", "5, 6"])
+def test_an_answer_with_a_length_that_is_none_is_none(transport: Transport, length: str) -> None:
     head = f"HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n".encode()
-    with raw_server(head, b"hello") as address, (tmp_path / "file").open("wb+") as file:
-        assert transport.download(address, file, limit=100, seconds=9).status == 200
-    assert (tmp_path / "file").read_bytes() == b"hello"
+    with raw_server(head, b"hello") as address, pytest.raises(ConnectionLost, match="does not answer as an HTTP"):
+        transport.once("GET", address)
 
 
 def test_an_answer_without_a_length_is_read_to_its_end_and_not_beyond_the_limit(
@@ -254,58 +331,3 @@ def test_a_bundle_that_is_none_is_a_wrong_value(tmp_path: Path, emit: Emit) -> N
 )
 def test_the_wait_that_is_asked_for_is_read_and_bounded(text: str, seconds: float | None) -> None:
     assert retry_after(text, now=1000.0) == seconds
-
-
-# -------------------------------------------------------------------------------------------------- what went wrong
-
-
-def certificate_error(code: int) -> ssl.SSLCertVerificationError:
-    error = ssl.SSLCertVerificationError(1, "certificate verify failed")
-    error.verify_code = code
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "kind", "words"),
-    [
-        (certificate_error(20), Unreachable, "its certificate is not trusted"),
-        (certificate_error(10), Unreachable, "its certificate is not valid now"),
-        (certificate_error(62), Unreachable, "its certificate is for another host"),
-        (exceptions.SSLError(ssl.SSLError(1, "WRONG_VERSION_NUMBER")), Unreachable, "it does not speak TLS"),
-        (socket.gaierror(-2, "Name or service not known"), Unreachable, "there is no such host name"),
-        (ConnectionRefusedError(111, "Connection refused"), Unreachable, "connection refused"),
-        (exceptions.ProxyError("no", OSError("Tunnel connection failed: 403")), Unreachable, "the proxy did not let"),
-        (exceptions.ProtocolError("Connection aborted.", FileNotFoundError(2, "no")), Unreachable, "its socket does"),
-        (ConnectionResetError(104, "reset"), ConnectionLost, "the connection broke off"),
-        (exceptions.IncompleteRead(1, 2), ConnectionLost, "the connection broke off"),
-        (TimeoutError("timed out"), ConnectionLost, "it fell silent"),
-    ],
-)
-def test_each_trouble_has_its_own_words(error: Exception, kind: type[Unreachable], words: str) -> None:
-    failure = unreachable(error, subject="registry.example.com")
-    assert type(failure) is kind
-    assert failure.message.startswith(f"could not reach registry.example.com: {words}")
-    assert failure.hint
-
-
-def test_the_trouble_is_found_below_what_other_libraries_put_around_it() -> None:
-    outer = RuntimeError("Error while fetching server API version")
-    outer.__cause__ = OSError(exceptions.MaxRetryError(None, "/", ConnectionRefusedError()))  # type: ignore[arg-type]
-    failure = unreachable(outer)
-    assert failure is not None
-    assert failure.message == "could not reach the server: connection refused"
-
-
-def test_what_has_nothing_to_do_with_the_network_is_nobody_s_business_here() -> None:
-    assert unreachable(ValueError("a bug")) is None
-
-
-def test_no_exception_of_urllib3_is_unmapped() -> None:
-    ours = tuple(kind for kinds, _ in module._troubles() for kind in kinds)
-    theirs = [
-        kind
-        for _, kind in inspect.getmembers(exceptions, inspect.isclass)
-        if issubclass(kind, Exception) and not issubclass(kind, Warning) and kind.__module__ == exceptions.__name__
-    ]
-    assert [kind.__name__ for kind in theirs if not issubclass(kind, ours)] == []
-    assert len(theirs) > 20

@@ -167,6 +167,15 @@ def test_foreign_text_gives_a_ci_no_command(text: str) -> None:
 
 
 @given(FOREIGN)
+def test_nor_does_an_answer_that_shows_it(text: str) -> None:
+    stdout = io.StringIO()
+    answer = ui.Answer(text=ui.table(("NAME", "SAYS"), [("shop", text)]), names=(), data={"says": text})
+    ui.print_answer(answer, "text", stdout)
+    ui.print_answer(answer, "json", stdout)
+    assert [line for line in stdout.getvalue().splitlines() if obeyed_by_github(line)] == []
+
+
+@given(FOREIGN)
 def test_an_annotation_is_one_line_and_one_command(text: str) -> None:
     stderr = io.StringIO()
     shown(ui.Appearance(), stderr, Notice(text=f"a{text}", level="warning"), **GITHUB)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from s2ictl.build import DONE
-from s2ictl.errors import CommitContainerFailed, PullUnauthorized, PushUnauthorized, Unreachable, WrongPlatform
+from s2ictl.errors import CommitContainerFailed, PullUnauthorized, PushUnauthorized, Unreachable
 from s2ictl.events import StepFinished
 from s2ictl.labels import RECIPE
 from s2ictl.models import Image, ImageFacts, PullPolicy, Reference
@@ -86,15 +86,9 @@ def test_an_image_without_a_name_is_found_by_its_recipe_alone() -> None:
 
 
 def test_a_name_that_an_image_of_another_platform_has_stops_nothing() -> None:
-    class Elsewhere(FakeEngine):
-        def facts(self, image: str, **how: object) -> ImageFacts | None:
-            if image == str(TAG):
-                raise WrongPlatform("is for linux/arm64")
-            return FakeEngine.facts(self, image, **how)  # type: ignore[arg-type]
-
     bench = hashed()
-    engine = Elsewhere(images=bench.engine.images, programs=bench.engine.programs)
-    assert not bench.build(NAMED, engine).unchanged
+    bench.engine.images[str(TAG)] = ImageFacts(id="sha256:elsewhere", platform="linux/arm64")
+    assert not bench.build(replace(NAMED, remove_previous=True)).unchanged
 
 
 def test_an_image_that_goes_while_it_gets_its_name_is_built() -> None:

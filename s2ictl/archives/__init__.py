@@ -5,20 +5,23 @@ unpacked            a file → members: how it is packed, by its content;  tar, 
 writing             members → a tar;  headers: what stands before each
 """
 
-from s2ictl.archives.members import CHUNK, Budget, Entry, Limits, Reader, called
+from s2ictl.archives.members import CHUNK, Budget, Entry, Limits, Reader, called, reader_of
 from s2ictl.archives.tar import read_tar
-from s2ictl.archives.writing import directory_entry, file_entry, rerooted, tar_beginning, tar_stream
+from s2ictl.archives.writing import Part, directory_entry, file_entry, layer_stream, rerooted, tar_beginning, tar_stream
 
 __all__ = [
     "CHUNK",
     "Budget",
     "Entry",
     "Limits",
+    "Part",
     "Reader",
     "called",
     "directory_entry",
     "file_entry",
+    "layer_stream",
     "read_tar",
+    "reader_of",
     "rerooted",
     "tar_beginning",
     "tar_stream",

@@ -13,7 +13,7 @@ from s2ictl.models import Member
 
 BLOCK = 512
 _KINDS = {"file": b"0", "directory": b"5", "link": b"2", "hardlink": b"1"}
-_KEPT_MODE = 0o755  # as the umask of an assemble user leaves it: no setuid, and nobody but the owner writes
+KEPT_MODE = 0o755  # as the umask of an assemble user leaves it: no setuid, and nobody but the owner writes
 _NAME, _PREFIX = 100, 155
 _SMALL, _LARGE = 8**7, 8**11  # the first numbers that seven and eleven octal digits have no room for
 _MIDDLE = b"ustar\x0000" + bytes(32 + 32 + 8 + 8)  # no names of users or groups, and no device
@@ -22,8 +22,11 @@ _SUM_OF_MIDDLE = sum(_MIDDLE) + 8 * ord(" ")  # the checksum's own eight bytes c
 Records = dict[bytes, bytes]
 
 
-def headers_for(*, uid: int, gid: int) -> Callable[[Member], bytes]:
-    """What makes the header of each member of one tar, all of it owned by this user and group."""
+def headers_for(*, uid: int, gid: int, kept: int = KEPT_MODE) -> Callable[[Member], bytes]:
+    """What makes the header of each member of one tar, all of it owned by this user and group.
+
+    Of each mode only those bits are taken that are `kept`.
+    """
     owner = b"%07o\0%07o\0" % (_fitting(uid, _SMALL), _fitting(gid, _SMALL))
     owned = {key: b"%d" % number for key, number in ((b"uid", uid), (b"gid", gid)) if number >= _SMALL}
 
@@ -34,7 +37,7 @@ def headers_for(*, uid: int, gid: int) -> Callable[[Member], bytes]:
             name += b"/"
         prefix, rest = _cut(name)
         fits = rest and len(target) <= _NAME and size < _LARGE and 0 <= mtime < _LARGE and not owned
-        mode, size_field, mtime_field = member.mode & _KEPT_MODE, _fitting(size, _LARGE), _fitting(mtime, _LARGE)
+        mode, size_field, mtime_field = member.mode & kept, _fitting(size, _LARGE), _fitting(mtime, _LARGE)
         numbers = b"%07o\0%b%011o\0%011o\0" % (mode, owner, size_field, mtime_field)
         block = _block(rest or name[-_NAME:], numbers, _KINDS[member.kind], target[:_NAME], prefix)
         if fits:

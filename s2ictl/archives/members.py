@@ -8,12 +8,12 @@ the undecodable bytes escaped (`os.fsdecode`), and come out as the very bytes th
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 from s2ictl.errors import LimitReached, Refused
+from s2ictl.expressions import expression
 from s2ictl.models import Member
+from s2ictl.values import dataclass
 
 Reader = Callable[[int], bytes]
 Entry = tuple[Member, Reader]
@@ -21,7 +21,7 @@ Entry = tuple[Member, Reader]
 CHUNK = 256 * 1024
 FREE, RATIO = 8 << 20, 1000  # so much may come out of anything; beyond it, so many times what went in
 _LONGEST_SHOWN = 120
-_LINE_END = re.compile(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+_LINE_END = expression(r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +110,21 @@ class Seen:
 
     def _through_link(self, member: Member) -> Refused:
         return Refused(f"{called(member.path)} in {self._name} would be written through a link")
+
+
+def reader_of(chunks: Iterator[bytes]) -> Reader:
+    """Read chunks as a file is read: at most so many bytes at once, and none at the end."""
+    held, at = b"", 0
+
+    def read(size: int) -> bytes:
+        nonlocal held, at
+        while at == len(held) and (chunk := next(chunks, None)) is not None:
+            held, at = chunk, 0
+        data = held[at : at + size]
+        at += len(data)
+        return data
+
+    return read
 
 
 def inside(raw: bytes, name: str) -> str:

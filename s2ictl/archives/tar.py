@@ -6,17 +6,17 @@ The standard library's reader wants to go back and forth and takes what is damag
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 
 from s2ictl.archives.members import CHUNK, Entry, Limits, Reader, Seen, called, inside
 from s2ictl.errors import FetchSourceFailed, LimitReached, Refused
+from s2ictl.expressions import expression
 from s2ictl.models import Member
 
 _BLOCK = 512
 _END = bytes(_BLOCK)
 _MAGIC, _MAGIC_AT = b"ustar", 257
-_OCTAL = re.compile(rb"[ \0]*([0-7]+)[ \0]*")
+_OCTAL = expression(rb"[ \0]*([0-7]+)[ \0]*")
 _LONGEST_TAIL = 16 << 20
 _MOST_EXTENDED = 16
 _LONGEST_TIME = 1 << 40  # seconds from 1970; engines refuse what they cannot say in nanoseconds or years

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 
@@ -11,6 +11,7 @@ from s2ictl.archives.headers import BLOCK, headers_for
 from s2ictl.archives.members import Entry, Reader
 from s2ictl.errors import FetchSourceFailed
 from s2ictl.models import Member
+from s2ictl.values import dataclass
 
 _HANDED_ON = 1 << 20  # so much at once: of small files many, and of a large one as it is read
 _END = bytes(2 * BLOCK)
@@ -24,6 +25,29 @@ def tar_stream(entries: Iterable[Entry], *, uid: int, gid: int) -> Iterator[byte
 def tar_beginning(entries: Iterable[Entry], *, uid: int, gid: int) -> Iterator[bytes]:
     """The same without its end: what is to stand before another tar, and to be unpacked with it."""
     return _joined(_pieces(entries, uid, gid))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """What becomes one layer of an image: what that is called, the directories that lead there, and what it brings.
+
+    Those on the `way` are root's in every image. The entries come in the order of their full paths, each with a reader
+    that is good until the next is asked for; owners and times are not theirs to say.
+    """
+
+    name: str
+    way: tuple[Member, ...]
+    entries: Callable[[], Iterator[Entry]]
+
+
+def layer_stream(part: Part, *, uid: int, gid: int, mtime: int) -> Iterator[bytes]:
+    """Write a part as a layer of an image; of its root, which every image has, nothing is said.
+
+    The group may write where a mode says so, since whoever a cluster runs it as is of that group.
+    """
+    way = map(headers_for(uid=0, gid=0), (replace(member, mtime=mtime) for member in part.way))
+    entries = ((replace(member, mtime=mtime), read) for member, read in part.entries())
+    return _joined(chain(way, _members(entries, headers_for(uid=uid, gid=gid, kept=0o775)), (_END,)))
 
 
 def directory_entry(path: str, *, mode: int = 0o755) -> Entry:
@@ -47,7 +71,10 @@ def _pieces(entries: Iterable[Entry], uid: int, gid: int) -> Iterator[bytes]:
     # An engine guesses a compression from the first bytes, and a source may begin with a file that is named like one.
     # The entry names the directory that is unpacked into, so it stays root's.
     yield headers_for(uid=0, gid=0)(Member(path=".", kind="directory", mode=0o755))
-    header = headers_for(uid=uid, gid=gid)
+    yield from _members(entries, headers_for(uid=uid, gid=gid))
+
+
+def _members(entries: Iterable[Entry], header: Callable[[Member], bytes]) -> Iterator[bytes]:
     for member, read in entries:
         yield header(member)
         if member.kind == "file":

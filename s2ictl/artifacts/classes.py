@@ -18,6 +18,7 @@ _FIRST = 44  # the version of Java 1.0; each level is one more
 _LAST = _FIRST + 200
 _LOCAL = struct.Struct("<4s5H3L2H")
 _UNKNOWN_SIZE, _ENCRYPTED = 0x8, 0x2041
+_MOST_UNPACKED = 4 << 20  # bytes of a jar's files, which may be packed into very few
 _DESCRIPTOR = b"PK\x07\x08"
 _NAMESPACES: tuple[tuple[bytes, Servlet], ...] = ((b"javax/servlet/", "javax"), (b"jakarta/servlet/", "jakarta"))
 
@@ -71,6 +72,7 @@ class _Stream:
     def __init__(self, read: Reader, room: int) -> None:
         self._read = read
         self._room = room
+        self._unpacked = 0
         self._waiting = b""
 
     def take(self, size: int) -> bytes:
@@ -105,11 +107,18 @@ class _Stream:
         inflate, head = zlib.decompressobj(-zlib.MAX_WBITS), b""
         while not inflate.eof and (self._waiting or self._more()):
             try:
-                head = (head + inflate.decompress(self._waiting, CHUNK))[:HEAD]
+                data = inflate.decompress(self._waiting, CHUNK)
             except zlib.error:
-                self._room, self._waiting = 0, b""
-                return b""
+                return self._end(b"")
+            head, self._unpacked = (head + data)[:HEAD], self._unpacked + len(data)
+            if self._unpacked > _MOST_UNPACKED:
+                return self._end(head)
             self._waiting = inflate.unused_data or inflate.unconsumed_tail
+        return head
+
+    def _end(self, head: bytes) -> bytes:
+        """What was read so far, of a jar that is not worth reading on."""
+        self._room, self._waiting = 0, b""
         return head
 
     def _skip_descriptor(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import struct
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from s2ictl.errors import InvalidArtifact, WrongPlatform
 from s2ictl.models import Binary
+from s2ictl.values import dataclass
 
 MAGIC = b"\x7fELF"
 _MACHINES = {

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,15 +15,17 @@ from s2ictl.archives import Limits, called
 from s2ictl.archives.members import Budget
 from s2ictl.artifacts.packs import Entry
 from s2ictl.errors import InvalidArtifact
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
-    """A directory, listed."""
+    """A directory, listed: its files, and the links that are no part of it."""
 
     path: Path
     name: str
     entries: Sequence[Entry]
+    links: Sequence[Entry] = ()
 
     def head(self, entry: Entry, size: int) -> bytes:
         with self.open(entry) as file:
@@ -40,26 +41,38 @@ class Folder:
 
 def read_folder(path: Path, *, name: str, limits: Limits) -> Folder:
     """List a directory within limits, in the order of names."""
-    budget = Budget(name, limits)
-    entries = []
-    for entry in _walk(path, "", name):
-        budget.spend(entry.path, entry.size)
-        entries.append(entry)
-    return Folder(path=path, name=name, entries=tuple(sorted(entries, key=lambda entry: os.fsencode(entry.path))))
+    entries = sorted(_walk(path, name, Budget(name, limits)), key=lambda entry: os.fsencode(entry.path))
+    return Folder(
+        path=path,
+        name=name,
+        entries=tuple(entry for entry in entries if not entry.is_link),
+        links=tuple(entry for entry in entries if entry.is_link),
+    )
 
 
-def _walk(root: Path, below: str, name: str) -> Iterator[Entry]:
+def _walk(root: Path, name: str, budget: Budget) -> Iterator[Entry]:
+    """Everything below the root; directories are counted too, since there may be more of them than of files."""
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        for child, facts in _children(root, below, name):
+            path = f"{below}{child}"
+            budget.spend(path, facts.st_size if stat.S_ISREG(facts.st_mode) else 0)
+            if stat.S_ISDIR(facts.st_mode):
+                waiting.append(f"{path}/")
+            elif stat.S_ISREG(facts.st_mode):
+                yield Entry(path=path, size=facts.st_size)
+            elif stat.S_ISLNK(facts.st_mode):
+                yield Entry(path=path, size=0, is_link=True)
+
+
+def _children(root: Path, below: str, name: str) -> Iterator[tuple[str, os.stat_result]]:
     try:
         with os.scandir(root / below) as found:
-            children = [(child.name, child.stat(follow_symlinks=False)) for child in found]
+            for child in found:
+                yield child.name, child.stat(follow_symlinks=False)
     except OSError as error:
         raise _unreadable(name, below, error) from error
-    for child, facts in children:
-        path = f"{below}{child}"
-        if stat.S_ISDIR(facts.st_mode):
-            yield from _walk(root, f"{path}/", name)
-        elif stat.S_ISREG(facts.st_mode):
-            yield Entry(path=path, size=facts.st_size)
 
 
 def _unreadable(name: str, path: str, error: OSError) -> InvalidArtifact:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from s2ictl.artifacts import manifest as texts
@@ -17,16 +16,18 @@ from s2ictl.artifacts.libraries import SERVLET_CLASSES, server_of, servlets_of
 from s2ictl.artifacts.packs import Entry, Pack
 from s2ictl.errors import InvalidArtifact, LimitReached, Refused
 from s2ictl.models import Java, Servlet
+from s2ictl.values import dataclass
 
 MANIFEST = "META-INF/MANIFEST.MF"
 WEB = "WEB-INF/"
 _DESCRIPTOR = "WEB-INF/web.xml"
 _ENTERPRISE = "META-INF/application.xml"
 _BOOT = "BOOT-INF/"
-_LAYERS = ("BOOT-INF/layers.idx", "WEB-INF/layers.idx")
-_LIBRARIES = ("WEB-INF/lib/", "WEB-INF/lib-provided/", "BOOT-INF/lib/")
+LAYERS = ("BOOT-INF/layers.idx", "WEB-INF/layers.idx")
+LIBRARIES = ("WEB-INF/lib/", "WEB-INF/lib-provided/", "BOOT-INF/lib/")
 _PAGES = (".jsp", ".jspx", ".html")
 
+_NEWEST_FIRST: tuple[Servlet, ...] = ("jakarta", "javax")
 _LARGEST_TEXT = 1 << 20
 _MOST_CLASSES, _OF_EACH = 2000, 3  # of which the level is read; of more, a few of each package: what is one library
 _LARGEST_CLASS, _ALL_CLASSES = 256 << 10, 32 << 20  # that are searched for servlets
@@ -72,9 +73,9 @@ def read_java(pack: Pack) -> Java:
     """What a jar or a war is made for."""
     contents = _Contents(pack=pack, files=_by_name(pack))
     said = texts.parse_manifest(contents.text(MANIFEST))
-    starts = texts.class_in(said, "main-class")
+    starts, started = texts.class_in(said, "main-class"), texts.class_in(said, "start-class")
     libraries = [path for path in contents.files if path.endswith(".jar")]
-    names = [path.rpartition("/")[2] for path in libraries if path.startswith(_LIBRARIES)]
+    names = [path.rpartition("/")[2] for path in libraries if path.startswith(LIBRARIES)]
     servlets = _Servlets(
         own=frozenset(_own_servlets(contents)),
         libraries=frozenset(servlets_of(names))
@@ -83,13 +84,15 @@ def read_java(pack: Pack) -> Java:
     descriptor, version = texts.servlet_in(contents.text(_DESCRIPTOR)[:_LARGEST_CLASS])
     return Java(
         level=max((0, *_levels(contents), *_nested(contents, libraries))),
-        servlet=servlets.first or descriptor,
+        servlet=next(iter(servlets.needed), descriptor),
         mixed=servlets.mixed,
+        needs=servlets.needed,
         descriptor=version,
         server=server_of(names, contents.files),
         spring_boot=texts.version_in(said, "spring-boot-version"),
-        main_class=(texts.class_in(said, "start-class") or starts) if starts else "",
-        layers=next(filter(None, (texts.layers_in(contents.text(path)) for path in _LAYERS)), ()),
+        main_class=(started or starts) if starts else "",
+        launcher=starts if started else "",
+        layers=next(filter(None, (texts.layers_in(contents.text(path)) for path in LAYERS)), ()),
         beside=tuple(path for path in texts.beside_in(said) if os.path.normpath(path) not in contents.files),
     )
 
@@ -103,7 +106,7 @@ def holds_class(pack: Pack, name: str) -> bool:
 
 def _by_name(pack: Pack) -> Mapping[str, Entry]:
     files: dict[str, Entry] = {}
-    relied_on = {MANIFEST, _DESCRIPTOR, *_LAYERS}
+    relied_on = {MANIFEST, _DESCRIPTOR, *LAYERS}
     for entry in pack.entries:
         if entry.path in files and entry.path in relied_on:
             raise Refused(f"{entry.path} stands twice in {pack.name}", detail="programs differ in which they believe")
@@ -126,12 +129,9 @@ class _Servlets:
         return len(self.own | self.libraries) > 1
 
     @property
-    def first(self) -> Servlet | None:
-        """Its own classes know best; where they name both, what was added last: the newer one."""
-        for found in (self.own, self.libraries):
-            if found:
-                return "jakarta" if "jakarta" in found else "javax"
-        return None
+    def needed(self) -> tuple[Servlet, ...]:
+        """Its own classes know best; where they name both, what was added last comes first: the newer one."""
+        return tuple(servlet for servlet in _NEWEST_FIRST if servlet in (self.own or self.libraries))
 
 
 def _own_servlets(contents: _Contents) -> Iterator[Servlet]:

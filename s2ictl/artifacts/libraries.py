@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 
+from s2ictl.expressions import expression
 from s2ictl.models import Servlet
 
-_NAME = re.compile(r"([A-Za-z][A-Za-z0-9._-]*?)(?:-([0-9]+)(?:\.([0-9]+))?[^/]*)?\.jar")
+_NAME = expression(r"([A-Za-z][A-Za-z0-9._-]*?)(?:-([0-9]+)(?:\.([0-9]+))?[^/]*)?\.jar")
 _NEVER, _ALWAYS = (1 << 30, 0), (0, 0)
 
 # The version from which on a library is for jakarta servlets. One that serves both, or needs none, says nothing.

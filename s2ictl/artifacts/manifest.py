@@ -8,32 +8,35 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from s2ictl.expressions import expression
 from s2ictl.models import Servlet
 
-_LINE_END = re.compile(rb"\r\n|\r|\n")
-_CLASS = re.compile(r"[\w$]+(?:\.[\w$]+)*", re.UNICODE)
-_VERSION = re.compile(r"[0-9][0-9A-Za-z.+_-]{0,63}")
-_LAYER = re.compile(r"^- \"([A-Za-z0-9][A-Za-z0-9 ._-]{0,63})\":[ \t]*\r?$", re.MULTILINE)
+_LINE_END = expression(rb"\r\n|\r|\n")
+_CLASS = expression(r"[\w$]+(?:\.[\w$]+)*", re.UNICODE)
+_VERSION = expression(r"[0-9][0-9A-Za-z.+_-]{0,63}")
+_LAYER = expression(r"^- \"([A-Za-z0-9][A-Za-z0-9 ._-]{0,63})\":[ \t]*\r?$", re.MULTILINE)
+_LAYERED = expression(r"^ +- \"([^\"\r\n]{1,4096})\"[ \t]*\r?$", re.MULTILINE)
 _MOST_LAYERS, _MOST_BESIDE, _LONGEST_CLASS = 32, 512, 512
 _SINCE: tuple[tuple[bytes, Servlet], ...] = (
     (rb"https?://jakarta\.ee/xml/ns/jakartaee", "jakarta"),
     (rb"https?://(?:xmlns\.jcp\.org/xml/ns/javaee|java\.sun\.com/(?:xml/ns/j(?:2|ava)ee|dtd/web-app))", "javax"),
 )
-_DESCRIPTOR_VERSION = re.compile(rb"<web-app\b[^>]*?\bversion\s*=\s*[\"']([0-9]\.[0-9])[\"']")
+_DESCRIPTOR = expression(rb"<web-app\b([^>]{0,4096})")
+_DESCRIPTOR_VERSION = expression(rb"\bversion\s{0,9}=\s{0,9}[\"']([0-9]\.[0-9])[\"']")
 
 
 def parse_manifest(content: bytes) -> Mapping[str, str]:
     """The main section, names in lower case: a line that begins with a blank goes on with the one before it."""
-    lines: list[bytes] = []
+    lines: list[list[bytes]] = []  # each of the pieces that it is folded into, which may be hundreds of thousands
     for line in _LINE_END.split(content):
         if not line:
             if lines:
                 break
         elif line.startswith(b" ") and lines:
-            lines[-1] += line[1:]
+            lines[-1].append(line[1:])
         else:
-            lines.append(line)
-    pairs = (line.decode(errors="replace").partition(":") for line in lines)
+            lines.append([line])
+    pairs = (b"".join(pieces).decode(errors="replace").partition(":") for pieces in lines)
     return {name.strip().lower(): value.strip() for name, colon, value in pairs if colon}
 
 
@@ -56,11 +59,18 @@ def beside_in(manifest: Mapping[str, str]) -> tuple[str, ...]:
 
 def layers_in(index: bytes) -> tuple[str, ...]:
     """The names in Spring Boot's index of layers, in its order."""
-    return tuple(_LAYER.findall(index.decode(errors="replace"))[:_MOST_LAYERS])
+    return tuple(name for name, _ in layered_by(index))
+
+
+def layered_by(index: bytes) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """The same with what belongs to each: files by their paths, and directories, which end with a slash."""
+    _, *pieces = _LAYER.split(index.decode(errors="replace"), _MOST_LAYERS)
+    return tuple((name, tuple(_LAYERED.findall(body))) for name, body in zip(pieces[::2], pieces[1::2], strict=True))
 
 
 def servlet_in(descriptor: bytes) -> tuple[Servlet | None, str]:
     """For which servlets a web.xml is written, and its version; it is never parsed, only looked at."""
     found = next((servlet for pattern, servlet in _SINCE if re.search(pattern, descriptor)), None)
-    version = _DESCRIPTOR_VERSION.search(descriptor)
+    versions = map(_DESCRIPTOR_VERSION.search, _DESCRIPTOR.findall(descriptor))
+    version = next(filter(None, versions), None)
     return found, version[1].decode() if version else ""

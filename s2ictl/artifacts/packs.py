@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from s2ictl.archives import Limits
+from s2ictl.values import dataclass
 
 LIMITS = Limits(members=100_000, size=16 << 30, name=4096, names=16 << 20)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One file, by its path from the root; in a zip, where it lies and how it is packed."""
+    """One file, by its path from the root; in a zip, where it lies and how it is packed. A link is no file."""
 
     path: str
     size: int
@@ -21,6 +21,7 @@ class Entry:
     packed: int = 0
     method: int = 0
     checksum: int = 0
+    is_link: bool = False
 
 
 class Pack(Protocol):
@@ -32,7 +33,9 @@ class Pack(Protocol):
         ...
 
     @property
-    def entries(self) -> Sequence[Entry]: ...
+    def entries(self) -> Sequence[Entry]:
+        """Its files."""
+        ...
 
     def head(self, entry: Entry, size: int) -> bytes:
         """The first bytes of a file, no more than are asked for."""

@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -22,13 +22,16 @@ from s2ictl.artifacts.folders import read_folder
 from s2ictl.artifacts.java import MANIFEST, WEB, holds_class, kind_of, read_java
 from s2ictl.artifacts.packs import LIMITS, Entry, Pack
 from s2ictl.errors import InvalidArtifact, LimitReached
+from s2ictl.expressions import expression
+from s2ictl.files import is_directory
 from s2ictl.models import Artifact, Binary, Java
+from s2ictl.values import dataclass
 
 SUPPORTED = "supported are jars, wars and programs for Linux (ELF), and a directory or a zip of one"
 LARGEST = (8 << 30) - 1  # what the size field of a ustar header can say
 _HEAD = 512
 _LONGEST_NAME = 80  # with the directory of the image before it, it still fits the name field of a ustar header
-_NAMED = re.compile(r"\.(war|jar|ear)$", re.IGNORECASE)
+_NAMED = expression(r"\.(war|jar|ear)$", re.IGNORECASE)
 
 Kind = Literal["war", "jar", "binary"]
 Form = Literal["file", "directory", "zip"]
@@ -46,9 +49,9 @@ class _Named:
 def read(path: Path, *, name: str = "") -> Artifact:
     """Find out what an artifact is, or say why it is none; `name` is its own where the path does not tell it."""
     shown = called(name or str(path))
-    if path.is_dir():
+    if is_directory(path):
         return _read_folder(_Named(path=path, name=name or path.resolve().name, shown=shown))
-    with _opened(path, shown) as file:
+    with opened(path, shown) as file:
         size = _size(file, shown)
         found = _read_file(file, size, _Named(path=path, name=name or path.name, shown=shown))
         if os.fstat(file.fileno()).st_size != size:
@@ -59,11 +62,11 @@ def read(path: Path, *, name: str = "") -> Artifact:
 def is_artifact(path: Path, *, name: str = "") -> bool:
     """Whether something is finished rather than source; what bears a name of Java's always means to be."""
     shown = called(name or str(path))
-    if path.is_dir():
+    if is_directory(path):
         return (path / WEB).is_dir() or (path / MANIFEST).is_file()
     if _NAMED.search(name or path.name):
         return True
-    with _opened(path, shown) as file:
+    with opened(path, shown) as file:
         head = file.read(_HEAD)
         if not _is_zip(file, head, shown):
             return head.startswith(elf.MAGIC)
@@ -81,7 +84,7 @@ def content_digest(artifact: Artifact) -> str:
             with folder.open(entry) as file:
                 _take(file, seen.update)
     else:
-        with _opened(artifact.path, artifact.name) as file:
+        with opened(artifact.path, artifact.name) as file:
             _take(file, seen.update)
     return f"sha256:{seen.hexdigest()}"
 
@@ -104,7 +107,8 @@ def _take(file: BinaryIO, see: Callable[[bytes], None]) -> None:
 
 
 @contextmanager
-def _opened(path: Path, shown: str) -> Iterator[BinaryIO]:
+def opened(path: Path, shown: str) -> Iterator[BinaryIO]:
+    """The file at a path, which is read and never waited for."""
     try:
         # Without waiting: a FIFO would have us wait for its writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -121,7 +125,7 @@ def _opened(path: Path, shown: str) -> Iterator[BinaryIO]:
 def _size(file: BinaryIO, shown: str) -> int:
     size = os.fstat(file.fileno()).st_size
     if not size:
-        raise InvalidArtifact(f"{shown} is empty")
+        raise InvalidArtifact(f"{shown} is empty", hint="fetch or build it again")
     if size > LARGEST:
         raise LimitReached(f"{shown} has {size} bytes; the limit is {LARGEST}")
     return size
@@ -139,7 +143,7 @@ def _read_file(file: BinaryIO, size: int, named: _Named) -> Artifact:
     if head.startswith(elf.MAGIC):
         return _artifact(named, "binary", size, binary=elf.read_elf(file, size=size, name=named.shown))
     if not _is_zip(file, head, named.shown):
-        raise InvalidArtifact(f"{named.shown} is not a program: {_guess(head)}", detail=SUPPORTED)
+        raise InvalidArtifact(f"{named.shown} is no jar, war or program: {_guess(head)}", detail=SUPPORTED)
     return _read_pack(zips.read_zip(file, name=named.shown, limits=LIMITS), size, "zip", named)
 
 

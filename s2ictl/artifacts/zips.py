@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import io
 import os
-import re
+import stat
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import BinaryIO
 
 from s2ictl.archives import CHUNK, Limits, called
@@ -21,6 +21,8 @@ from s2ictl.archives.members import FREE, RATIO, inside
 from s2ictl.archives.unpacked import Window
 from s2ictl.artifacts.packs import Entry
 from s2ictl.errors import InvalidArtifact, LimitReached, Refused
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
 
 MAGIC = (b"PK\x03\x04", b"PK\x05\x06")
 SCRIPT = b"#!"  # what a jar that is itself executable begins with
@@ -33,18 +35,20 @@ _LONGEST_COMMENT = 0xFFFF
 _FULL = 0xFFFFFFFF
 _ENCRYPTED = 0x2041  # any of the ways to do it
 _STORED, _DEFLATED = 0, 8
-_ODD = re.compile(rb"^[/.]|/[/.]|[\\\0]")  # in a name; the others, of which there are thousands, need no second look
+_UNIX = 3  # who made the entry, and so what its mode means
+_ODD = expression(rb"^[/.]|/[/.]|[\\\0]")  # in a name; the others, of which there are thousands, need no second look
 _RATIO = RATIO // 5  # of all together: one file may be a row of zeros, and a whole application never is
 _ROOM = 256  # read beside the bytes of a head, for its local header
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Zip:
-    """An open file whose directory has been read and judged."""
+    """An open file whose directory has been read and judged: the files in it, and the links that are no part of it."""
 
     file: BinaryIO
     name: str
     entries: Sequence[Entry]
+    links: Sequence[Entry] = ()
 
     def head(self, entry: Entry, size: int) -> bytes:
         """Read at once, header and all: an application has thousands of classes, and each is asked for its level."""
@@ -80,7 +84,12 @@ def read_zip(file: BinaryIO, *, name: str, limits: Limits) -> Zip:
     entries = _moved(entries, start.shift, head, name)
     _refuse_bomb(entries, start.at, name, limits)
     _refuse_overlap(entries, start.at, head, name)
-    return Zip(file=file, name=name, entries=tuple(entry for entry in entries if not entry.path.endswith("/")))
+    return Zip(
+        file=file,
+        name=name,
+        entries=tuple(entry for entry in entries if not entry.path.endswith("/") and not entry.is_link),
+        links=tuple(entry for entry in entries if entry.is_link),
+    )
 
 
 def has_directory(file: BinaryIO, *, name: str) -> bool:
@@ -111,7 +120,9 @@ def _directory(window: Window, name: str, limits: Limits) -> tuple[_Start, bytes
     before = end - _LOCATOR_SIZE - _END64_SIZE
     record = _read(window, before, _END64_SIZE + _LOCATOR_SIZE) if before >= 0 else b""
     if record.startswith(_DIRECTORY64) and record[_END64_SIZE:].startswith(_LOCATOR64):
+        short = (count, length, offset)
         end, (count, length, offset) = before, struct.unpack_from("<3Q", record, 32)
+        _refuse_two_directories(short, (count, length, offset), name)
     if disk not in (0, 0xFFFF) or length > end or offset + length > end:
         raise _damaged(name, "its directory is longer than itself, or lies elsewhere")
     if length > limits.names or count > limits.members:
@@ -121,6 +132,13 @@ def _directory(window: Window, name: str, limits: Limits) -> tuple[_Start, bytes
         )
     at = end - length
     return _Start(at=at, shift=at - offset), _read(window, at, length), count
+
+
+def _refuse_two_directories(short: tuple[int, ...], long: tuple[int, ...], name: str) -> None:
+    """Of the numbers that end a large zip the short ones are full, or the same: else Java believes those alone."""
+    for number, same, full in zip(short, long, (0xFFFF, _FULL, _FULL), strict=True):
+        if number not in (same, full):
+            raise Refused(f"{name} has two directories", detail="programs differ in which they believe")
 
 
 def _find_end(window: Window) -> tuple[int, bytes]:
@@ -146,7 +164,7 @@ def _listed(directory: bytes, name: str, limits: Limits) -> Iterator[Entry]:
         if len(directory) - at < _LISTED.size or not directory.startswith(b"PK\x01\x02", at):
             raise _damaged(name, "its directory ends in the middle")
         fields = _LISTED.unpack_from(directory, at)
-        _, _, _, flags, method, _, _, checksum, packed, size, named, extra, comment, _, _, _, offset = fields
+        _, made, _, flags, method, _, _, checksum, packed, size, named, extra, comment, _, _, mode, offset = fields
         at += _LISTED.size
         raw, more = directory[at : at + named], directory[at + named : at + named + extra]
         at += named + extra + comment
@@ -156,7 +174,15 @@ def _listed(directory: bytes, name: str, limits: Limits) -> Iterator[Entry]:
             size, packed, offset = _in_full((size, packed, offset), more, name)
         path = _path(raw, name)
         _check(path, flags, method, name)
-        yield Entry(path=path, size=size, packed=packed, at=offset, method=method, checksum=checksum)
+        yield Entry(
+            path=path,
+            size=size,
+            packed=packed,
+            at=offset,
+            method=method,
+            checksum=checksum,
+            is_link=made >> 8 == _UNIX and stat.S_ISLNK(mode >> 16),
+        )
 
 
 def _in_full(short: tuple[int, int, int], extra: bytes, name: str) -> tuple[int, int, int]:

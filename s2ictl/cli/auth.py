@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -17,13 +18,17 @@ from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session, command
 from s2ictl.errors import InvalidUsage, S2IError, Unauthorized
 from s2ictl.events import Notice
-from s2ictl.models import Login, Reference, Secret
+from s2ictl.expressions import expression
+from s2ictl.models import Login, Logins, Reference, Secret
 from s2ictl.registry import Repository
 from s2ictl.transport import Transport
+from s2ictl.values import dataclass
 
 _HELP = "Which login a registry gets, where it comes from, and what it may do."
 _HEAD = ("STATE", "PLACE", "WHAT IT HAS")
 _LONGEST_PASSWORD = 16384
+# Of a word without a slash: what cannot be the tag of a name, as in `shop:1`.
+_SURELY_A_HOST = expression(r"https?://.*|.*/|\[.*|localhost(?::\d+)?|[^:/]*\.[^:/]*(?::\d+)?", re.IGNORECASE)
 
 T = TypeVar("T")
 
@@ -53,7 +58,9 @@ Host = Annotated[str, typer.Argument(metavar="HOST", help="The registry: HOST[:P
 Somewhere = Annotated[
     str, typer.Argument(metavar="HOST[/PATH]", help="The registry, or a part of it that may have a login of its own.")
 ]
-Image = Annotated[str, typer.Argument(metavar="IMAGE", help="What is to be pushed: HOST[:PORT]/PATH[:TAG].")]
+Image = Annotated[
+    str, typer.Argument(metavar="HOST|IMAGE", help="What is to be pushed, HOST[:PORT]/PATH[:TAG], or only where to.")
+]
 Username = Annotated[
     str,
     typer.Option(
@@ -111,9 +118,18 @@ class _Explained:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Allowed:
-    """The answer of `auth check`."""
+    """The answer of `auth check` about an image."""
 
     image: str
+    username: str
+    place: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LetIn:
+    """The answer of `auth check` about a registry."""
+
+    host: str
     username: str
     place: str
 
@@ -166,7 +182,7 @@ def _try(session: Session, given: Login, way: WayFlags) -> None:
 def _say_what_it_is_worth(session: Session, given: Login, keeper: logins.Keeper) -> None:
     world = session.world
     if not keeper.helper:
-        said = f"{keeper.path} holds the password as base64, which hides it from nobody; a credsStore in it would"
+        said = f"{keeper.path} holds the password as base64, hidden from nobody; a credsStore there would hide it"
         session.emit(Notice(text=said, level="warning"))
     first = _deciding(logins.explain(given.host, environ=world.environ, home=world.home))
     if first is None or first.login is None or first.login.password != given.password:
@@ -244,9 +260,23 @@ def explain(session: Session, place: Somewhere, choice: ChoiceFlags, way: WayFla
 
 def check(session: Session, image: Image, choice: ChoiceFlags, way: WayFlags) -> None:
     """Ask whether an image may be pushed, without leaving anything in its registry."""
-    given = _given(session, choice)
-    name = names.final_name(image, secret=given, push=True)
-    find = works.registry_logins(given, choice.registry_secret, session.world, _file(session, choice))
+    given, secret = _given(session, choice), choice.registry_secret
+    host = _host_alone(image, given)
+    name = None if host else names.final_name(image, secret=given, push=True)
+    if given:
+        logins.check_logins(given, (name.name if name else host,), name=secret, insecure=_insecure(way))
+    find = cache(works.registry_logins(given, secret, session.world, _file(session, choice)))
+    session.answer(_try_push(session, name, find, way) if name else _try_registry(session, host, find, way))
+
+
+def _host_alone(text: str, given: tuple[Login, ...]) -> str:
+    """The registry, if no more than that was named; "" for an image. A Secret knows its registry by any name."""
+    host = logins.one_name(text)
+    surely = _SURELY_A_HOST.fullmatch(text) or host in {login.host for login in given}
+    return _registry(text) if surely and "/" not in host else ""
+
+
+def _try_push(session: Session, name: Reference, find: Logins, way: WayFlags) -> ui.Answer:
     with _transport(session, way) as transport:
         repository = Repository(name, transport=transport, logins=find, insecure=_insecure(way))
         cleared = repository.try_push()
@@ -257,7 +287,16 @@ def check(session: Session, image: Image, choice: ChoiceFlags, way: WayFlags) ->
     who = found.username if found else ""
     text = f"{name} may be pushed, {f'as {who}' if who else 'without a login'}"
     allowed = _Allowed(image=str(name), username=who, place=found.origin if found else "")
-    session.answer(ui.Answer(text=text, names=(str(name),), data=allowed))
+    return ui.Answer(text=text, names=(str(name),), data=allowed)
+
+
+def _try_registry(session: Session, host: str, find: Logins, way: WayFlags) -> ui.Answer:
+    with _transport(session, way) as transport:
+        greeting = greet(host, transport=transport, logins=find, insecure=_insecure(way))
+    session.emit(Notice(text=f"who may push depends on the image: s2ictl auth check {host}/PATH"))
+    found = find(host) if greeting.username else None
+    let_in = _LetIn(host=host, username=greeting.username, place=found.origin if found else "")
+    return ui.Answer(text=str(greeting), names=(host,), data=let_in)
 
 
 def _deciding(findings: tuple[logins.Finding, ...]) -> logins.Finding | None:
@@ -280,6 +319,8 @@ def _greeted_by(session: Session, wanted: str, first: logins.Finding | None, way
             detail=first.says,
             hint="mend it, or name another file with --dockercfg-path",
         )
+    if first is not None and first.login is not None:
+        logins.check_way(first.login, insecure=_insecure(way))
     return _greeted(session, wanted, first.login if first else None, way)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -13,8 +13,7 @@ from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session, command
 from s2ictl.errors import InvalidUsage
 from s2ictl.models import BuildConfig, BuildRequest, PullPolicy, RuntimeArtifact, parse_place
-
-BuilderName = Annotated[str, typer.Argument(metavar="[BUILDER]", help="The same as --builder.", show_default=False)]
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +115,7 @@ def register(app: typer.Typer) -> None:
 def build(
     session: Session,
     source: origin.From = "",
-    builder_name: BuilderName = "",
+    builder_name: flags.BuilderName = "",
     tag_name: flags.Name = "",
     *,
     wanted: origin.SourceFlags,

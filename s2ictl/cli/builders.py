@@ -170,6 +170,7 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
     name: str
     version: str
+    versions: tuple[str, ...]
     image: str
     description: str
     base: str
@@ -186,6 +187,7 @@ class _Shown(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
     name: str
     version: str
+    versions: tuple[str, ...]
     image: str
     runtime_image: str
     base: str
@@ -226,7 +228,8 @@ def _described(folder: Folder) -> _Listed:
     plan = folder.blueprint
     return _Listed(
         name=plan.name,
-        version=plan.version,
+        version=folder.version,
+        versions=folder.versions,
         image=str(folder.image),
         description=plan.description,
         base=str(plan.base),
@@ -234,28 +237,32 @@ def _described(folder: Folder) -> _Listed:
         detects=plan.detects,
         caches=plan.caches,
         dependencies=plan.dependencies,
-        aliases=tuple(map(str, plan.aliases)),
+        aliases=_aliases(folder),
         reproducible=plan.reproducible,
     )
 
 
+def _aliases(folder: Folder) -> tuple[str, ...]:
+    return tuple(str(alias) for _, alias in folder.known_as)
+
+
 def _row(folder: Folder) -> tuple[str, ...]:
-    signs = ", ".join(sign.file for sign in folder.blueprint.detects)
-    return (folder.name, folder.blueprint.version, str(folder.image), signs)
+    return (folder.name, ",".join(folder.versions), str(folder.image), ", ".join(folder.files))
 
 
 def _shown(builder: Builder, folder: Folder | None) -> _Shown:
     plan, facts = folder.blueprint if folder else None, builder.facts
     return _Shown(
         name=plan.name if plan else "",
-        version=plan.version if plan else "",
+        version=folder.version if folder else "",
+        versions=folder.versions if folder else (),
         image=builder.image,
         runtime_image=str(folder.runtime_image) if folder and folder.blueprint.runtime else "",
         base=str(plan.base) if plan else "",
         detects=plan.detects if plan else (),
         caches=plan.caches if plan else builder.caches,
         dependencies=plan.dependencies if plan else builder.locks,
-        aliases=tuple(map(str, plan.aliases)) if plan else (),
+        aliases=_aliases(folder) if folder else (),
         reproducible=plan.reproducible if plan else False,
         settings=settings(folder) if folder else (),
         env=facts.variables,
@@ -275,6 +282,7 @@ def _summary(shown: _Shown) -> str:
 
 def _lines(shown: _Shown) -> Iterator[tuple[str, str]]:
     yield "builder", f"{shown.name} {shown.version}".strip()
+    yield "versions", ", ".join(shown.versions) if len(shown.versions) > 1 else ""
     yield "image", shown.image
     yield "runtime image", shown.runtime_image
     yield "base", shown.base

@@ -5,13 +5,13 @@ They stay out of the help. What still has a meaning under a newer name is handed
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 
 from s2ictl.cli.flags import one_of
 from s2ictl.events import Emit, Notice
+from s2ictl.values import dataclass
 
 _WHY = {
     "--save-temp-dir": "nothing is laid down on disk that could be kept: source goes straight to the engine",

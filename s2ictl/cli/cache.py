@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated
@@ -14,17 +13,18 @@ from typing import Annotated
 import msgspec
 import typer
 
-from s2ictl import ui
+from s2ictl import shelf, ui
 from s2ictl.addresses import DOCKER_HUB
 from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import duration
-from s2ictl.cli.places import cache_directory, dependencies_directory
+from s2ictl.cli.places import cache_directory, dependencies_directory, image_shelf
 from s2ictl.cli.session import Session, command
 from s2ictl.engines import Keeper, Kept
 from s2ictl.errors import InvalidUsage, LimitReached, Unreachable
 from s2ictl.events import Notice
 from s2ictl.sources.stored import Stored, forget, stored
 from s2ictl.turns import turn
+from s2ictl.values import dataclass
 
 _HEAD = ("KIND", "APP", "BUILDER", "WHAT", "SIZE", "USED")
 _HELP = "What is kept for later builds: see what it takes up, and let go of it."
@@ -145,6 +145,9 @@ def _things(keeper: Keeper | None, session: Session) -> Iterator[_Thing]:
     if keeper is not None:
         for kept in keeper.kept():
             yield _Thing(row=_kept_row(kept), forget=partial(_forget_kept, keeper, kept, session))
+    directory = image_shelf(session.world)
+    for image in shelf.kept(directory):
+        yield _Thing(row=_base_row(image), forget=partial(shelf.forget, directory, image.id))
     for thing in stored(cache_directory(session.world)):
         yield _Thing(row=_stored_row(thing), forget=partial(forget, thing, now=time.time()), shelf=thing.kind)
 
@@ -168,6 +171,10 @@ def _kept_row(kept: Kept) -> Row:
         size=kept.size,
         used=kept.used,
     )
+
+
+def _base_row(image: shelf.Kept) -> Row:
+    return Row(kind="base", name=image.id, what=image.name, size=image.size, used=_iso(image.used))
 
 
 def _stored_row(thing: Stored) -> Row:

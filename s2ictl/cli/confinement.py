@@ -5,20 +5,22 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import typer
 
 from s2ictl.cli.flags import timeout
 from s2ictl.errors import InvalidUsage
+from s2ictl.expressions import expression
 from s2ictl.models import BuildRequest, Confinement, Volume, parse_size
+from s2ictl.values import dataclass
 
-_VOLUME_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
-_NETWORK = re.compile(r"(?:container:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,253})")
-_CAPABILITY = re.compile(r"(?:CAP_)?([A-Z]+(?:_[A-Z]+)*)", re.IGNORECASE)
-_CPUS = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,9})?")
+_VOLUME_NAME = expression(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+_NETWORK = expression(r"(?:container:)?[A-Za-z0-9][A-Za-z0-9_.-]{0,254}")
+_HOST = expression(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,253})")
+_CAPABILITY = expression(r"(?:CAP_)?([A-Z]+(?:_[A-Z]+)*)", re.IGNORECASE)
+_CPUS = expression(r"[0-9]{1,4}(?:\.[0-9]{1,9})?")
 _GATEWAY = "host-gateway"  # the engine's word for the machine that it runs on
 _OPTIONS = frozenset({"ro", "rw", "z", "Z"})
 

@@ -8,6 +8,7 @@ from s2ictl import uids
 from s2ictl.cli.confinement import USUAL_TIMEOUT
 from s2ictl.environments import handed_on
 from s2ictl.models import BuildRequest, Confinement, Volume
+from s2ictl.targets import places
 
 Decision = tuple[str, str]  # a short word, and what was decided
 
@@ -54,6 +55,7 @@ def decisions(request: BuildRequest) -> Iterator[Decision]:
         ("remove", "the image that had the name" if request.remove_previous else ""),
     )
     yield from (("push" if request.push else "tag", str(name)) for name in request.names)
+    yield from (("write", place) for place in places(request.targets, request.names))
 
 
 def said(*decisions: Decision) -> Iterator[Decision]:

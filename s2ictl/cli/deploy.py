@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from dataclasses import replace
 from datetime import datetime
@@ -18,9 +17,10 @@ from s2ictl.cli.session import Session, World, command
 from s2ictl.cluster import open_cluster
 from s2ictl.errors import Interrupted, InvalidUsage
 from s2ictl.events import Notice
+from s2ictl.expressions import expression
 from s2ictl.models import AppStatus, ImageFacts, Probe, Reference, Rollout
 
-_VARIABLE = re.compile(r"[-._A-Za-z][-._A-Za-z0-9]*")  # what a cluster takes, which is more than what a shell takes
+_VARIABLE = expression(r"[-._A-Za-z][-._A-Za-z0-9]*")  # what a cluster takes, which is more than what a shell takes
 
 Kind = Literal["http", "tcp", "none"]
 Image = Annotated[

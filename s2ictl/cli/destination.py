@@ -5,17 +5,19 @@ All of it is settled before the work, so that a build does not end in front of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from s2ictl import ui
 from s2ictl.cli import results
 from s2ictl.cli import workshop as works
-from s2ictl.cli.flags import DeployFlags, ResultFlags, image_names, refuse_deploy_flags
+from s2ictl.cli.flags import DeployFlags, ResultFlags, image_names, refuse_deploy_flags, targets
 from s2ictl.cli.session import Session
 from s2ictl.errors import InvalidUsage
-from s2ictl.models import AppConfig, Image, Login, Logins, Reference
+from s2ictl.models import AppConfig, Image, Login, Logins, Reference, Target
+from s2ictl.targets import REGISTRY
+from s2ictl.values import dataclass
 
 if TYPE_CHECKING:
     from s2ictl.cli.rollout import RolloutRequest
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What the flags and s2i.yaml say of it, as they say it."""
+    """What the flags and s2i.yaml say of it, as they say it; `targets` are all but the registry."""
 
     written: tuple[str, ...]
     push: bool
+    targets: tuple[Target, ...]
     deploy: bool
     given: DeployFlags
     ports: tuple[str, ...]
@@ -58,9 +61,11 @@ def wish(
 ) -> Wish:
     """The flags over s2i.yaml; `named` is the name that stood among the words."""
     typed = tuple(filter(None, (named, *(result.tag or ()))))
+    wanted = targets(result, session.world.cwd)
     return Wish(
         written=typed or ((str(app.image),) if app.image else ()),
-        push=result.push or deploy,
+        push=REGISTRY in wanted or deploy,
+        targets=tuple(target for target in wanted if target != REGISTRY),
         deploy=deploy,
         given=given,
         ports=ports,
@@ -119,13 +124,14 @@ def _landing(wish: Wish, app: AppConfig, session: Session, *, dry_run: bool) -> 
 
 
 def _known(wish: Wish, secret: str, session: Session) -> tuple[Login, ...]:
-    """The logins that a Secret holds; one of them must be for each name that is pushed."""
+    """The logins that a Secret holds; one of them must be for each name that is pushed, by a way that is allowed."""
     from s2ictl import logins
     from s2ictl.cli import keyring
 
     known = keyring.secret_logins(secret, session)
-    for name in _names(wish, known) if known and wish.push else ():
-        logins.login_of(known, name.name, name=secret)
+    if wish.push:
+        places = (name.name for name in _names(wish, known))
+        logins.check_logins(known, places, name=secret, insecure=wish.insecure)
     return known
 
 
@@ -144,8 +150,14 @@ def answer(
     app = replace(where.rollout.app, image=where.names[0].at(image.digest))
     done = rollout.roll_out(replace(where.rollout, app=app), replace(session, emit=tally))
     there = rollout.place_of(done)
-    result = tally.result(image, name=names[0], address=done.address)
-    return ui.Answer(text=done.address or there, names=(there,), data=result), done.address
+    address = _served_at(done.address, image.context_path)
+    result = tally.result(image, name=names[0], address=address)
+    return ui.Answer(text=address or there, names=(there,), data=result), address
+
+
+def _served_at(address: str, context_path: str) -> str:
+    """Where a war answers, which is below the address of its app."""
+    return f"{address.rstrip('/')}{context_path.rstrip('/')}/" if address and context_path else address
 
 
 def _names(wish: Wish, known: tuple[Login, ...]) -> tuple[Reference, ...]:

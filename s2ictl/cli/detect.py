@@ -10,12 +10,12 @@ import typer
 
 from s2ictl import ui
 from s2ictl.artifacts import Meaning, is_artifact, meaning_of, read
-from s2ictl.builders import Blueprint, Choice
-from s2ictl.builders import detect as choose_builder
+from s2ictl.builders import Blueprint
 from s2ictl.cli import artifact, flags, folders, origin, project
 from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session, command
-from s2ictl.engines.append import HOME
+from s2ictl.detection import Choice
+from s2ictl.detection import detect as choose_builder
 from s2ictl.events import Notice
 from s2ictl.models import AppConfig, Artifact, Source, Tree
 
@@ -38,11 +38,12 @@ def detect(
     allow_http = flags.lets_http(session.world, fetched.allow_http)
     opener = origin.with_secret(origin.origin_of(fetched, session), fetched, session)
     certain = wishes.type is not None
-    with artifact.brought(text, opener, session, allow_http=allow_http, certain=certain) as there:
+    cwd = session.world.cwd
+    with artifact.brought(text, opener, session, cwd=cwd, allow_http=allow_http, certain=certain) as there:
         if there and (certain or is_artifact(there.path, name=there.name)):
             found = read(there.path, name=there.name)
             prefix = works.images_at(session.world, project.builders_prefix(session))
-            meaning = meaning_of(found, wishes, home=HOME, prefix=prefix)
+            meaning = meaning_of(found, wishes, prefix=prefix)
             for text in meaning.notices:
                 session.emit(Notice(text=text, level="warning"))
             answer = run_by(found, meaning)
@@ -56,7 +57,7 @@ def detect(
 
 def _source(source: Source, opener: origin.Origin, session: Session) -> ui.Answer:
     with works.fetch(session.world, opener.options, opener.find_login, source, session.emit) as tree:
-        return chosen(choose_builder(tree.paths, folders.ours(session)), tree)
+        return chosen(choose_builder(tree, folders.ours(session)), tree)
 
 
 class _Java(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -97,18 +98,18 @@ def chosen(choice: Choice, tree: Tree) -> ui.Answer:
     """The builder that fits, in every form; the names of files are somebody else's text."""
     second = choice.runner_up
     plan = choice.folder.blueprint
-    lines = [f"{choice.folder.name}  ({ui.printable(choice.because)})"]
-    lines += [f"then {second.folder.name}  ({ui.printable(second.because)})"] if second else []
+    lines = [f"{choice.folder.word}  ({ui.printable(choice.because)})"]
+    lines += [f"then {second.folder.word}  ({ui.printable(second.because)})"] if second else []
     detected = _Detected(
         kind="source",
-        builder=choice.folder.name,
+        builder=choice.folder.word,
         because=choice.because,
-        runner_up=_RunnerUp(builder=second.folder.name, because=second.because) if second else None,
+        runner_up=_RunnerUp(builder=second.folder.word, because=second.because) if second else None,
         base=str(plan.base),
         run=_run_by(plan, tree),
         port=plan.port,
     )
-    return ui.Answer(text="\n".join(lines), names=(choice.folder.name,), data=detected)
+    return ui.Answer(text="\n".join(lines), names=(choice.folder.word,), data=detected)
 
 
 def _run_by(plan: Blueprint, tree: Tree) -> str:

@@ -11,7 +11,6 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -21,10 +20,12 @@ from s2ictl import names
 from s2ictl.cli.session import World
 from s2ictl.errors import InvalidUsage
 from s2ictl.events import Emit, Notice
-from s2ictl.models import Expose, Login, Reference, parse_duration
+from s2ictl.expressions import expression
+from s2ictl.models import Expose, Login, Reference, Target, parse_duration
+from s2ictl.values import dataclass
 
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
+VARIABLE = expression(r"[A-Za-z_][A-Za-z0-9_]*")
+LABEL = expression(r"[A-Za-z0-9][A-Za-z0-9._/-]*")
 
 
 def duration(text: str | int) -> int:
@@ -42,6 +43,7 @@ def timeout(text: str | int) -> int:
 
 # ---------------------------------------------------------------------------------------------- what makes an image
 
+BuilderName = Annotated[str, typer.Argument(metavar="[BUILDER]", help="The same as --builder.", show_default=False)]
 Name = Annotated[str, typer.Argument(metavar="[TAG]", help="The same as --tag.", show_default=False)]
 Tags = Annotated[
     list[str] | None, typer.Option("--tag", "-t", metavar="NAME", help="The image's name; may be repeated.")
@@ -52,6 +54,21 @@ Env = Annotated[
 Label = Annotated[list[str] | None, typer.Option("--label", metavar="NAME=VALUE", help="A label for the image.")]
 Insecure = Annotated[
     list[str] | None, typer.Option("--insecure-registry", metavar="HOST", help="A registry that may be without TLS.")
+]
+RegistrySecret = Annotated[
+    str,
+    typer.Option(
+        "--registry-secret",
+        metavar="[NS/]NAME",
+        help="The cluster's Secret with the login to push.",
+        show_default=False,
+    ),
+]
+LoginFile = Annotated[
+    Path | None, typer.Option("--dockercfg-path", metavar="FILE", help="Take registry logins from this file alone.")
+]
+ResultFile = Annotated[
+    Path | None, typer.Option("--result-file", metavar="FILE", help="Write the answer to a file as well, as JSON.")
 ]
 CaBundle = Annotated[
     Path | None,
@@ -69,23 +86,18 @@ class ResultFlags:
 
     tag: Tags = None
     push: Annotated[bool, typer.Option("--push", help="Push the image to the registry in its name.")] = False
-    registry_secret: Annotated[
-        str,
+    to: Annotated[
+        list[str] | None,
         typer.Option(
-            "--registry-secret",
-            metavar="[NS/]NAME",
-            help="The cluster's Secret with the login to push.",
-            show_default=False,
+            "--to",
+            metavar="docker|registry|oci:DIR|tar:FILE",
+            help="Where the image goes; registry is the same as --push. May be repeated.",
         ),
-    ] = ""
-    dockercfg_path: Annotated[
-        Path | None,
-        typer.Option("--dockercfg-path", metavar="FILE", help="Take registry logins from this file alone."),
     ] = None
+    registry_secret: RegistrySecret = ""
+    dockercfg_path: LoginFile = None
     insecure_registry: Insecure = None
-    result_file: Annotated[
-        Path | None, typer.Option("--result-file", metavar="FILE", help="Write the answer to a file as well, as JSON.")
-    ] = None
+    result_file: ResultFile = None
     dry_run: DryRun = False
 
 
@@ -169,8 +181,8 @@ def one_of(what: str, positional: str, flag: str) -> str:
     return positional or flag
 
 
-def content(cwd: Path, path: Path, *, flag: str, largest: int) -> str:
-    """The text of a file that a flag names. It may be a pipe: one that nobody writes to is empty, and nobody waits."""
+def octets(cwd: Path, path: Path, *, flag: str, largest: int) -> bytes:
+    """What is in a file that a flag names. It may be a pipe: one that nobody writes to is empty, and nobody waits."""
     try:
         descriptor = os.open(cwd / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         os.set_blocking(descriptor, True)
@@ -180,8 +192,13 @@ def content(cwd: Path, path: Path, *, flag: str, largest: int) -> str:
         raise InvalidUsage(f"{flag} {path} is not readable: {error.strerror}", hint=f"{flag} FILE") from error
     if len(found) > largest:
         raise InvalidUsage(f"{flag} {path} has more than {largest} bytes")
+    return found
+
+
+def content(cwd: Path, path: Path, *, flag: str, largest: int) -> str:
+    """The same as text."""
     try:
-        return found.decode("utf-8-sig")
+        return octets(cwd, path, flag=flag, largest=largest).decode("utf-8-sig")
     except UnicodeDecodeError:
         # Not `from` the cause, which holds the content.
         raise InvalidUsage(f"{flag} {path} is no text in UTF-8") from None
@@ -193,6 +210,33 @@ def words(flag: str, text: str) -> tuple[str, ...]:
         return tuple(shlex.split(text))
     except ValueError as error:
         raise InvalidUsage(f"{flag} cannot be taken apart into words", detail=str(error)) from error
+
+
+def targets(result: ResultFlags, cwd: Path) -> tuple[Target, ...]:
+    """Where the image goes, each place once."""
+    said = (*(["registry"] if result.push else []), *(result.to or ()))
+    return tuple(dict.fromkeys(_target(text, cwd) for text in said))
+
+
+def _target(text: str, cwd: Path) -> Target:
+    kind, colon, path = text.partition(":")
+    if kind in ("docker", "registry") and not colon:
+        return Target(kind="docker" if kind == "docker" else "registry")
+    if kind not in ("oci", "tar") or not path:
+        raise InvalidUsage(
+            f"--to {text[:200]} is no place for an image", hint="--to docker, registry, oci:DIR or tar:FILE"
+        )
+    if path == "-":
+        raise InvalidUsage(
+            f"--to {text} would mix the image with the answer", hint=f"on stdout is the answer alone: --to {kind}:NAME"
+        )
+    if ":" in path:
+        raise InvalidUsage(
+            f"--to {text[:200]} has a colon in its path",
+            detail="what reads it takes what follows a colon for a tag",
+            hint="the tag is what --tag says",
+        )
+    return Target(kind="oci" if kind == "oci" else "tar", path=cwd / path)
 
 
 def image_names(written: Iterable[str], *, secret: Sequence[Login] = (), push: bool) -> tuple[Reference, ...]:

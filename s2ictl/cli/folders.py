@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from s2ictl.aliases import meant
 from s2ictl.builders import Folder, load
+from s2ictl.builders import named as called
 from s2ictl.cli import project
 from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session
@@ -18,7 +19,7 @@ def ours(session: Session) -> tuple[Folder, ...]:
 def found(word: str, session: Session) -> Folder | None:
     """The builder that is called so, else the one that lies there, else the one that stands in for another's."""
     folders = ours(session)
-    if folder := next((folder for folder in folders if folder.name == word), None):
+    if folder := called(word, folders):
         return folder
     place = session.world.cwd / word
     if (place / "builder.yaml").is_file():

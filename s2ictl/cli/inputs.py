@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +15,13 @@ from s2ictl.cli.session import Session
 from s2ictl.environments import LARGEST_FILE, parse_environment
 from s2ictl.errors import InvalidUsage
 from s2ictl.events import Notice
+from s2ictl.expressions import expression
+from s2ictl.files import is_directory, is_file
 from s2ictl.models import AppConfig, BuildRequest, BuildSecret, Injection, Secret
+from s2ictl.values import dataclass
 
-_SOUNDS_SECRET = re.compile(r"(?i)(token|password|passwd|secret|credential|api_?key|private_?key)")
-_SECRET_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_SOUNDS_SECRET = expression(r"(?i)(token|password|passwd|secret|credential|api_?key|private_?key)")
+_SECRET_ID = expression(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _SECRET_FORM = "--secret id=ID,src=FILE or --secret id=ID,env=NAME"  # noqa: S105  (a hint)
 _LARGEST_SECRET = 1 << 20
 
@@ -148,7 +150,7 @@ def _secret(text: str, session: Session) -> BuildSecret:
 
 
 def _content(name: str, path: Path) -> Secret:
-    if not path.is_file():
+    if not is_file(path):
         raise InvalidUsage(f"--secret {name} is to come from {path}, which is no file", hint=_SECRET_FORM)
     try:
         with path.open("rb") as file:
@@ -175,7 +177,7 @@ def _injection(text: str, cwd: Path) -> Injection:
         raise InvalidUsage(
             f"--inject {text[:200]!r} is not PATH[:PLACE]", hint="--inject ./settings.xml:/opt/settings/"
         )
-    if not ((cwd / source).is_file() or (cwd / source).is_dir()):
+    if not (is_file(cwd / source) or is_directory(cwd / source)):
         raise InvalidUsage(
             f"--inject names {source[:200]}, which is no file and no directory", hint="--inject PATH[:PLACE]"
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from s2ictl.models import BuildRequest, parse_place
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

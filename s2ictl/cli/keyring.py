@@ -11,7 +11,7 @@ from functools import partial
 
 from s2ictl import kubeconfig, logins
 from s2ictl.cli.session import Session
-from s2ictl.cluster import Cluster, open_cluster, read_secret, read_typed_secret
+from s2ictl.cluster import Cluster, open_cluster, read_secret
 from s2ictl.models import Login
 from s2ictl.sources.secrets import GitSecret, read_git_secret
 
@@ -25,7 +25,7 @@ def secret_logins(chosen: str, session: Session) -> tuple[Login, ...]:
 def git_secret(chosen: str, session: Session) -> GitSecret:
     """What the cluster's Secret [NS/]NAME says of git."""
     with _cluster_of(chosen, session) as (cluster, namespace, name):
-        kind, data = read_typed_secret(cluster, namespace, name)
+        kind, data = read_secret(cluster, namespace, name)
         return read_git_secret(f"{namespace}/{name}", kind, data)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import re
 import signal
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,11 +18,12 @@ from s2ictl.cli.places import state_directory
 from s2ictl.cli.session import ClosedPipe, Stopped, World
 from s2ictl.cli.words import WORDS, Word, program
 from s2ictl.errors import CLOSED_PIPE, Interrupted, InvalidUsage, S2IError, Terminated
+from s2ictl.expressions import expression
 
 _LONGEST_ARGUMENT = 65536
 _COMPLETING = "_S2ICTL_COMPLETE"
 _ENDING = (signal.SIGTERM, signal.SIGHUP)
-_MOUNT = re.compile(r"-v=?(/[^:]*:/.*)")
+_MOUNT = expression(r"-v=?(/[^:]*:/.*)")
 
 
 def main(world: World, *, words: Sequence[Word] = WORDS) -> int:

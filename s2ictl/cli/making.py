@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -26,8 +26,10 @@ from s2ictl.engines.docker import Docker
 from s2ictl.environments import handed_on
 from s2ictl.errors import InvalidUsage, S2IError
 from s2ictl.events import Emit, Notice
-from s2ictl.models import AppConfig, BuildRequest, Image, ImageFacts, Reference
+from s2ictl.models import AppConfig, BuildRequest, Image, ImageFacts, Reference, Target
+from s2ictl.targets import ENGINE, destinations, places
 from s2ictl.turns import turn
+from s2ictl.values import dataclass
 from s2ictl.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def _check(plan: Plan, session: Session) -> _Checked:
     _refuse_contradictions(plan)
     results.check(session, plan.result.result_file)
     names = destination.check(plan.wish, plan.app)
-    story.check(replace(plan.request, names=names, push=plan.wish.push))
+    story.check(replace(plan.request, names=names, push=plan.wish.push, targets=_beyond_the_engine(plan)))
     allow_http = lets_http(session.world, plan.fetched.allow_http)
     url = plan.after.callback_url
     return _Checked(
@@ -110,6 +112,11 @@ def _check(plan: Plan, session: Session) -> _Checked:
         opener=origin.origin_of(plan.fetched, session, typed=plan.kind == "build"),
         callback=_callback(url, allow_http=allow_http) if url else None,
     )
+
+
+def _beyond_the_engine(plan: Plan) -> tuple[Target, ...]:
+    """In the engine it is anyway."""
+    return tuple(target for target in plan.wish.targets if target != ENGINE)
 
 
 def _callback(url: str, *, allow_http: bool) -> Callback:
@@ -122,7 +129,7 @@ def _settle(checked: _Checked, session: Session) -> _Settled:
     plan, dry_run = checked.plan, checked.plan.result.dry_run
     where = destination.settle(plan.wish, plan.app, session, dry_run=dry_run)
     return _Settled(
-        request=replace(plan.request, names=where.names, push=plan.wish.push),
+        request=replace(plan.request, names=where.names, push=plan.wish.push, targets=_beyond_the_engine(plan)),
         where=where,
         opener=checked.opener if dry_run else origin.with_secret(checked.opener, plan.fetched, session),
         twice=plan.after.check_reproducible,
@@ -144,7 +151,8 @@ def _make(checked: _Checked, session: Session) -> None:
             bench = _workshop(settled, engine, session)
             image = _built(settled, bench, engine, session, tally)
             record.done(image)
-            answer, address = destination.answer(image, settled.where, session, tally, names=_had_by(image))
+            had = results.had_by(image, destinations(settled.request), in_engine=True)
+            answer, address = destination.answer(image, settled.where, session, tally, names=had)
             record.done(image, address)
             if checked.callback:
                 made(image, _facts_of(image, bench, session.emit))
@@ -222,6 +230,7 @@ def _refuse_contradictions(plan: Plan) -> None:
     done_with_it = {
         "--deploy": plan.wish.deploy,
         "--push": plan.wish.push,
+        "--to": bool(plan.wish.targets),
         "--run": after.run,
         "--callback-url": bool(after.callback_url),
         "--result-file": plan.result.result_file is not None,
@@ -233,13 +242,8 @@ def _refuse_contradictions(plan: Plan) -> None:
 
 def _say_who_decides(hosts: Iterable[str], emit: Emit) -> None:
     for host in sorted(hosts):
-        text = f"the Docker engine itself decides whether {host} may be without TLS: its insecure-registries"
+        text = f"the Docker engine itself decides whether it pulls from {host} without TLS: its insecure-registries"
         emit(Notice(text=text))
-
-
-def _had_by(image: Image) -> tuple[str, ...]:
-    """The names by which the image can be had: with the digest once a registry has it, its id when it has no name."""
-    return tuple(str(name.at(image.digest)) for name in image.names) or (image.id,)
 
 
 # ----------------------------------------------------------------------------------------------------- the dry run
@@ -258,6 +262,7 @@ def _described(checked: _Checked, settled: _Settled) -> ui.Answer:
         "builder": request.builder,
         "tags": tags,
         "push": request.push,
+        "to": places(request.targets, request.names),
         "deploy": there,
         "env": [name for name, _ in request.env],
         "build-env": [name for name, _ in handed_on(request)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session
 from s2ictl.models import AppConfig, Logins, Source
 from s2ictl.sources import FetchOptions, check, parse_source
+from s2ictl.values import dataclass
 
 From = Annotated[
     str,
@@ -21,6 +21,17 @@ From = Annotated[
         help="A directory; a git repository, URL[#REF[:DIR]]; an archive or its URL; - for an archive on stdin.",
         show_default="s2i.yaml's, or this directory",
     ),
+]
+
+
+LoginSecret = Annotated[
+    str, typer.Option("--git-secret", metavar="[NS/]NAME", help="The cluster's Secret with the login.")
+]
+UserName = Annotated[
+    str, typer.Option("--git-username", metavar="NAME", help="User name over http(s).", show_default=False)
+]
+PasswordFile = Annotated[
+    Path | None, typer.Option("--git-password-file", metavar="FILE", help="Its password or token, in a file.")
 ]
 
 
@@ -53,15 +64,9 @@ class SourceFlags:
 class FetchFlags:
     """How it is fetched, and with which login."""
 
-    git_secret: Annotated[
-        str, typer.Option("--git-secret", metavar="[NS/]NAME", help="The cluster's Secret with the login.")
-    ] = ""
-    git_username: Annotated[
-        str, typer.Option("--git-username", metavar="NAME", help="User name over http(s).", show_default=False)
-    ] = ""
-    git_password_file: Annotated[
-        Path | None, typer.Option("--git-password-file", metavar="FILE", help="Its password or token, in a file.")
-    ] = None
+    git_secret: LoginSecret = ""
+    git_username: UserName = ""
+    git_password_file: PasswordFile = None
     ssh_key: Annotated[
         Path | None, typer.Option("--ssh-key", metavar="FILE", help="Private key for ssh, without a passphrase.")
     ] = None

@@ -1,10 +1,18 @@
-"""Where s2ictl keeps things on this machine: the XDG directories of the user, or what the environment names."""
+"""Where s2ictl is, and where it keeps things: the XDG directories of the user, or what the environment names."""
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 from s2ictl.cli.session import World
+
+_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def own_platform() -> str:
+    """This machine, as images call it."""
+    return f"linux/{_MACHINES.get(platform.machine(), platform.machine())}"
 
 
 def state_directory(world: World) -> Path:
@@ -33,6 +41,11 @@ def cache_directory(world: World) -> Path:
 def image_memory(world: World) -> Path:
     """What was once seen of images; who loses it looks again."""
     return cache_directory(world) / "images"
+
+
+def image_shelf(world: World) -> Path:
+    """Images that were taken out of an engine."""
+    return cache_directory(world) / "bases"
 
 
 def data_directory(world: World, variable: str, otherwise: str) -> Path:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from s2ictl import config
 from s2ictl.cli.session import Session
 from s2ictl.errors import InvalidConfiguration, InvalidUsage
 from s2ictl.events import Notice
+from s2ictl.expressions import expression
 from s2ictl.models import AppConfig, Config
+from s2ictl.values import dataclass
 
 _FILE = "s2i.yaml"
-_IMAGE_ONLY = re.compile(r"[/:@.]")  # what the name of an app never has
+_IMAGE_ONLY = expression(r"[/:@.]")  # what the name of an app never has
 _NOBODY = AppConfig(name="")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from s2ictl.events import Emit, Event, Notice
 from s2ictl.leases import this_host
 from s2ictl.ledger import Ledger
 from s2ictl.models import EntryKind, EntryState, Image, Outcome
+from s2ictl.values import dataclass
 
 Clock = Callable[[], float]
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Collection
+from dataclasses import field
 from pathlib import Path
 
 import msgspec
 
 from s2ictl import ui
+from s2ictl.cli import outputs
 from s2ictl.cli.session import Session
 from s2ictl.errors import InvalidUsage
 from s2ictl.events import Emit, Event, StepFinished
-from s2ictl.files import write_whole
-from s2ictl.models import Image
+from s2ictl.files import is_directory, write_whole
+from s2ictl.models import Image, Target
+from s2ictl.targets import ENGINE, REGISTRY, places
+from s2ictl.values import dataclass
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,13 +26,18 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False
 
 
-class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What `-o json` and `--result-file` say; `build` is the number of the record, where one is kept."""
+class Pushed(msgspec.Struct, frozen=True, kw_only=True):
+    """What `-o json` and `--result-file` say of every image; `image` is the name by which it is had."""
 
     image: str
     tags: tuple[str, ...]
     digest: str
     id: str
+
+
+class Result(Pushed, frozen=True, kw_only=True):
+    """And of one that was made; `build` is the number of the record, where one is kept."""
+
     builder: str
     commit: str
     unchanged: bool
@@ -36,6 +45,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     address: str
     build: str
+    context_path: str | msgspec.UnsetType = msgspec.field(name="context-path", default=msgspec.UNSET)  # of a war alone
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,21 +76,45 @@ class Tally:
             steps=tuple(self.steps),
             address=address,
             build=self.build,
+            context_path=image.context_path or msgspec.UNSET,
         )
+
+
+def pushed(image: Image) -> Pushed:
+    """What is said of an image that only went somewhere."""
+    return Pushed(
+        image=str(image.names[0].at(image.digest)),
+        tags=tuple(map(str, image.names)),
+        digest=image.digest,
+        id=image.id,
+    )
+
+
+def had_by(image: Image, targets: Collection[Target], *, in_engine: bool) -> tuple[str, ...]:
+    """Every place in which an image is now: by its digest where it has one there, by its id where it has no name."""
+    pushed = REGISTRY in targets
+    named = tuple(str(name.at(image.digest if pushed else "")) for name in image.names) if pushed or in_engine else ()
+    here = named or ((image.id,) if in_engine else ())
+    files = [target for target in targets if target not in (REGISTRY, ENGINE)]
+    return (*here, *(f"{place}@{image.digest}" for place in places(files, image.names)))
 
 
 def check(session: Session, path: Path | None) -> None:
     """Refuse a file that could not be written, before there is anything to write."""
-    if path is not None and not (session.world.cwd / path).parent.is_dir():
+    if path is not None and not is_directory((session.world.cwd / path).parent):
         raise InvalidUsage(f"--result-file {path} lies in a directory that is not there", hint="make it first")
+    if path is not None and is_directory(session.world.cwd / path):
+        raise InvalidUsage(f"--result-file {path} is a directory", hint="name a file in it")
 
 
 def give(session: Session, answer: ui.Answer, path: Path | None) -> None:
-    """Answer, and write the same as JSON where it was asked for."""
+    """Answer, write the same as JSON where it was asked for, and tell the forge in whose pipeline this runs."""
     if path is not None:
         content = msgspec.json.format(msgspec.json.encode(answer.data), indent=2) + b"\n"
         try:
             write_whole(session.world.cwd / path, content)
         except OSError as error:
             raise InvalidUsage(f"could not write the result to {path}: {error.strerror}") from error
+    every = answer.data if isinstance(answer.data, tuple) else (answer.data,)
+    outputs.tell([each for each in every if isinstance(each, Pushed)], session.world, session.emit)
     session.answer(answer)

@@ -6,14 +6,14 @@ has been contacted, so that a build does not end with a name that no cluster tak
 
 from __future__ import annotations
 
-import platform
-from dataclasses import dataclass, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 
 from s2ictl import deploy as story
-from s2ictl import kubeconfig, logins, manifests
+from s2ictl import kubeconfig, logins, manifests, names
 from s2ictl.cli.flags import DeployFlags
+from s2ictl.cli.places import own_platform
 from s2ictl.cli.session import Session, World
 from s2ictl.cluster import Cluster, open_cluster, read_secret
 from s2ictl.errors import InvalidUsage, S2IError, Unauthorized, Unreachable
@@ -30,10 +30,10 @@ from s2ictl.models import (
 )
 from s2ictl.registry import Repository
 from s2ictl.transport import HASTY, Transport
+from s2ictl.values import dataclass
 
 UNKNOWN_PORT = "8080"
 _NO_CLUSTER = ClusterAccess(kubeconfig="", context="", server="", namespace="default")
-_MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ class RolloutRequest:
     from_login: bool = False
     insecure: frozenset[str] = frozenset()
     ca_bundle: Path | None = None
-    platform: str = f"linux/{_MACHINES.get(platform.machine(), platform.machine())}"
+    platform: str = field(default_factory=own_platform)
     wait: bool = True
     timeout: int = 300
     create_namespace: bool = False
@@ -119,7 +119,7 @@ def roll_out(request: RolloutRequest, session: Session) -> Rollout:
     """Deploy the image by the digest that its registry has it under."""
     environ, emit = session.world.environ, session.emit
     with open_cluster(request.access, environ=environ, emit=emit, allow_unverified=request.allow_unverified) as cluster:
-        found = _logins(request, session.world, cluster)
+        request, found = _with_logins(request, session.world, cluster)
         image, facts = _look_up(request, session, found)
         name, content = _pull_secret(request, found)
         return story.deploy(
@@ -173,12 +173,14 @@ def _look_up(request: RolloutRequest, session: Session, found: Logins) -> tuple[
         return story.look_up(image, registry, platform=request.platform)
 
 
-def _logins(request: RolloutRequest, world: World, cluster: Cluster) -> Logins:
+def _with_logins(request: RolloutRequest, world: World, cluster: Cluster) -> tuple[RolloutRequest, Logins]:
+    """The same request with the name that a push with its Secret would have given the image, and who may pull it."""
     if not request.secret:
-        return partial(logins.find_login, environ=world.environ, home=world.home)
+        return request, partial(logins.find_login, environ=world.environ, home=world.home)
     namespace, _, name = request.secret.partition("/")
     secret = logins.secret_logins(namespace, name, read_secret=partial(read_secret, cluster))
-    return partial(logins.login_of, secret, name=request.secret)
+    app = replace(request.app, image=names.pushed_name(request.app.image, secret=secret))
+    return replace(request, app=app), partial(logins.login_of, secret, name=request.secret)
 
 
 def _pull_secret(request: RolloutRequest, found: Logins) -> tuple[str, bytes | None]:

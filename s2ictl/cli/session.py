@@ -13,7 +13,7 @@ import inspect
 import itertools
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, TextIO, get_type_hints
 
@@ -23,6 +23,7 @@ from typer.core import TyperCommand
 from s2ictl import ui
 from s2ictl.errors import Interrupted, InvalidUsage, Terminated
 from s2ictl.events import Emit
+from s2ictl.values import dataclass
 
 
 class Stopped(KeyboardInterrupt):

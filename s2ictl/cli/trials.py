@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +19,7 @@ from s2ictl.cli import project
 from s2ictl.cli import workshop as works
 from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import CaBundle, DryRun
+from s2ictl.cli.places import image_shelf
 from s2ictl.cli.session import Session
 from s2ictl.demo import Expectation, Get, Trial, expectation_of, try_sample
 from s2ictl.engines import Runner
@@ -26,7 +27,9 @@ from s2ictl.errors import InvalidUsage, S2IError, SampleFailed
 from s2ictl.events import Emit, Notice
 from s2ictl.foundry import build_builder, check_push
 from s2ictl.models import BuildRequest, Image, PullPolicy, Source
+from s2ictl.shelf import renewed
 from s2ictl.transport import HASTY, Transport
+from s2ictl.values import dataclass
 from s2ictl.workshop import Workshop, had
 
 Name = Annotated[
@@ -56,6 +59,7 @@ def build(
         world, request = session.world, replace(request_of(session, ca, pull_policy), push=push)
         with open_engine(world, session.emit) as engine:
             made = build_builder(folder, request, works.workshop(world, engine), emit=session.emit)
+        renewed(image_shelf(world), str(folder.image))
     answer = str(folder.image.at(made.digest))
     session.answer(ui.Answer(text=answer, names=(answer,), data=_made(folder, made, push=push, dry_run=dry_run)))
 
@@ -96,8 +100,8 @@ def all_tried(folders: Sequence[Folder], try_out: Callable[[Folder], Trial], emi
         try:
             trials.append(try_out(folder))
         except S2IError as error:
-            failed[folder.name] = error.message
-            emit(Notice(text=f"{folder.name}: {error.message}", level="warning"))
+            failed[folder.word] = error.message
+            emit(Notice(text=f"{folder.word}: {error.message}", level="warning"))
     if failed:
         raise SampleFailed(
             f"{len(failed)} of {len(folders)} builders failed: {', '.join(failed)}",
@@ -183,8 +187,8 @@ def promises(folders: Sequence[Folder]) -> ui.Answer:
     wanted = [(folder, expectation_of(folder)) for folder in folders]
     return ui.Answer(
         text=ui.table(("BUILDER", "PATH", "STATUS", "CONTAINS"), [_expected(*each) for each in wanted]),
-        names=tuple(folder.name for folder in folders),
-        data=[{"builder": folder.name, "expected": expected} for folder, expected in wanted],
+        names=tuple(folder.word for folder in folders),
+        data=[{"builder": folder.word, "expected": expected} for folder, expected in wanted],
     )
 
 
@@ -192,7 +196,7 @@ def promises(folders: Sequence[Folder]) -> ui.Answer:
 
 
 def _expected(folder: Folder, expected: Expectation) -> tuple[str, ...]:
-    return (folder.name, expected.path, str(expected.status), expected.contains)
+    return (folder.word, expected.path, str(expected.status), expected.contains)
 
 
 def _outcome(trial: Trial) -> tuple[str, ...]:
@@ -214,7 +218,7 @@ class _Made(msgspec.Struct, frozen=True, kw_only=True, rename="kebab"):
 
 def _made(folder: Folder, made: Image, *, push: bool, dry_run: bool) -> _Made:
     return _Made(
-        builder=folder.name,
+        builder=folder.word,
         image=str(folder.image),
         runtime_image=str(folder.runtime_image) if folder.blueprint.runtime else "",
         base=str(folder.blueprint.base),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from typing import Annotated, Any, Protocol
@@ -18,6 +17,7 @@ from typer.core import TyperGroup
 
 from s2ictl import __version__
 from s2ictl.cli.session import general_parameters, pop_general
+from s2ictl.values import dataclass
 
 
 class Family(Protocol):
@@ -44,8 +44,9 @@ def _in(module: str) -> Callable[[], Any]:
 WORDS = (
     Word("build", "Turn source into an image.", _in("build")),
     Word("rebuild", "Build an image again, from what its labels say of its source.", _in("rebuild")),
-    Word("b2i", "Turn a finished artifact into an image, without a container engine.", _in("b2i")),
+    Word("b2i", "Turn a finished artifact into an image, with a container engine or without.", _in("b2i")),
     Word("detect", "Say which builder fits a source or a finished artifact, and why.", _in("detect")),
+    Word("push", "Push images that are there already: from the engine, an OCI layout, or a file.", _in("push")),
     Word("demo", "Build a sample application, run it, and show what it answers.", _in("demo")),
     Word("deploy", "Put an image on the cluster, and wait until it answers.", _in("deploy")),
     Word("status", "Show how the apps on the cluster stand.", _in("deploy")),

@@ -12,16 +12,18 @@ import s2ictl
 from s2ictl import scripts, sources
 from s2ictl.addresses import ca_bundle
 from s2ictl.bases import root_filesystem
-from s2ictl.builders import PREFIX, Folder, load_all, may_be_ours, shelf
+from s2ictl.builders import PREFIX, Folder, load, load_all, may_be_ours, shelf
 from s2ictl.cli import flags
-from s2ictl.cli.places import cache_directory, dependencies_directory
+from s2ictl.cli.places import cache_directory, dependencies_directory, image_shelf
+from s2ictl.cli.registries import Registries
 from s2ictl.cli.session import World
 from s2ictl.engines import Engine
 from s2ictl.errors import InvalidUsage, Unauthorized
 from s2ictl.events import Emit
-from s2ictl.models import ImageFacts, Login, Logins, Reference, Secret, Source, Tree, parse_prefix
+from s2ictl.files import is_file
+from s2ictl.models import Login, Logins, Reference, Secret, Source, Target, Tree, parse_prefix
 from s2ictl.sources import FetchOptions
-from s2ictl.turns import in_time, turn
+from s2ictl.turns import turn
 from s2ictl.workshop import Workshop
 
 T = TypeVar("T")
@@ -30,7 +32,6 @@ _BUILDERS = "S2ICTL_BUILDERS"
 _TOKEN = "S2ICTL_GIT_TOKEN"  # noqa: S105  (its name)
 _TOKEN_USER = "oauth2"  # noqa: S105  (forges take any name beside a token; this one all of them)
 _LONGEST_PASSWORD = 64 * 1024
-_LONGEST_LOOK = 8.0
 
 # Where packages come from, and by which way: the user's own settings, which reach assemble and not the image.
 _PASSED_ON = (
@@ -86,6 +87,7 @@ def workshop(
     """
     chosen = options or FetchOptions(ca_bundle=bundle(world, None))
     find_login = find_login or registry_logins((), "", world)
+    registries = Registries(world=world, find_login=find_login, ca_bundle=chosen.ca_bundle, insecure=insecure)
     return Workshop(
         engine=engine,
         fetch=partial(fetch, world, chosen, find_git_login or git_logins(world)),
@@ -93,24 +95,29 @@ def workshop(
         folders=partial(our_builders, world, prefix),
         root_filesystem=lambda suite, said: root_filesystem(suite, world.environ, said),
         download=partial(scripts.download, environ=world.environ, ca_bundle=chosen.ca_bundle),
-        registered=partial(_registered, world, find_login, chosen.ca_bundle, insecure),
+        registered=registries.facts,
+        confirm=registries.confirm,
         turn=lambda name, seconds, said: turn(dependencies_directory(world), (name,), seconds=seconds, emit=said),
+        carry=partial(_carry, world, engine, registries),
     )
 
 
-def _registered(
-    world: World, find_login: Logins, ca_bundle: Path | None, insecure: frozenset[str], name: Reference, platform: str
-) -> ImageFacts | None:
-    """What an image's registry says of it; without patience, since it only spares work."""
+def _carry(
+    world: World,
+    engine: Engine,
+    registries: Registries,
+    image: str,
+    targets: tuple[Target, ...],
+    names: tuple[Reference, ...],
+    emit: Emit,
+) -> str:
+    """Take an image out of the engine into other targets."""
+    from s2ictl.shelf import opened
+    from s2ictl.targets import Ways, carried
 
-    def ask() -> ImageFacts | None:
-        from s2ictl.registry import Repository
-        from s2ictl.transport import HASTY, Transport
-
-        with Transport(world.environ, emit=lambda _: None, ca_bundle=ca_bundle, patience=HASTY) as transport:
-            return Repository(name, transport=transport, logins=find_login, insecure=insecure).facts(platform)
-
-    return in_time(ask, seconds=_LONGEST_LOOK, what=f"the look for {name} in its registry")
+    with registries.opened(emit) as repository, opened(image_shelf(world)) as shelf:
+        ways = Ways(repository=repository, carrier=lambda: engine, platform="")
+        return carried(image, targets, names, ways, shelf=shelf, emit=emit)
 
 
 def fetch(
@@ -146,12 +153,21 @@ def our_builders(world: World, prefix: str, word: str = "") -> tuple[Folder, ...
     s2i.yaml."""
     place = images_at(world, prefix)
     # To read what describes them costs a tenth of a build in which nothing has changed, and most builders are others'.
-    return _shelf(place) if not word or may_be_ours(word, place) else ()
+    if word and not may_be_ours(word, place):
+        return ()
+    return _called(word.rpartition("/")[2].partition(":")[0], place) or _shelf(place)
 
 
 @cache
 def _shelf(prefix: str) -> tuple[Folder, ...]:
     return load_all(shelf(Path(s2ictl.__file__).parent), prefix=prefix)
+
+
+@cache
+def _called(name: str, prefix: str) -> tuple[Folder, ...]:
+    """The one of this very name, without a look at the others."""
+    directory = shelf(Path(s2ictl.__file__).parent) / name
+    return (load(directory, prefix=prefix),) if name and (directory / "builder.yaml").is_file() else ()
 
 
 def images_at(world: World, prefix: str = "") -> str:
@@ -209,7 +225,7 @@ def registry_logins(secret: tuple[Login, ...], name: str, world: World, file: Pa
 
 def login_file(cwd: Path, path: Path | None) -> Path | None:
     """The file of registry logins that was named; it is missed before the build, not after it."""
-    if path is not None and not (cwd / path).is_file():
+    if path is not None and not is_file(cwd / path):
         raise Unauthorized(
             f"--dockercfg-path names {path}, which is no file", hint="--dockercfg-path ~/.docker/config.json"
         )

@@ -11,11 +11,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
-from s2ictl.archives import CHUNK, Limits, Reader, read_tar
+from s2ictl.archives import CHUNK, Limits, Reader, read_tar, reader_of
 from s2ictl.models import Member
+from s2ictl.values import dataclass
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -40,25 +40,11 @@ def lay(tar: Iterator[bytes], directory: Path, *, name: str, strip: str) -> tupl
     home = f"{strip.strip('/')}/"
     tops: dict[str, Copy] = {}
     with closing(_Ground(os.open(directory, _DIRECTORY))) as ground:
-        for member, read in read_tar(_reader(tar), name="the upload", limits=_ROOMY):
+        for member, read in read_tar(reader_of(tar), name="the upload", limits=_ROOMY):
             ground.make(member.path.removeprefix(home), member, read, target=member.target.removeprefix(home))
             if not any(member.path.startswith(f"{top}/") for top in tops):
                 tops[member.path] = Copy(source=f"{name}/{member.path.removeprefix(home)}", target=f"/{member.path}")
     return tuple(tops.values())
-
-
-def _reader(chunks: Iterator[bytes]) -> Reader:
-    """Chunks of any size, read in portions of the wanted one."""
-    rest = memoryview(b"")
-
-    def read(size: int) -> bytes:
-        nonlocal rest
-        if not rest:
-            rest = memoryview(next(chunks, b""))
-        data, rest = rest[:size], rest[size:]
-        return bytes(data)
-
-    return read
 
 
 class _Ground:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from s2ictl.dockerfiles.words import word
 from s2ictl.errors import InvalidUsage
 from s2ictl.models import CA_VARIABLES, SECRETS, Assembly, Cache, Injection
+from s2ictl.values import dataclass
 
 _BUNDLE = "ca-bundle"
 

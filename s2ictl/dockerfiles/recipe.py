@@ -6,7 +6,6 @@ import itertools
 import re
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from s2ictl.dockerfiles import handed
@@ -15,6 +14,7 @@ from s2ictl.dockerfiles.handed import Mount
 from s2ictl.dockerfiles.words import SIGNATURE, comment, copied, exact, listed, one_line, pairs, quoted, word
 from s2ictl.errors import InvalidUsage
 from s2ictl.models import Assembly, Confinement, ImageConfig, Reference, Runtime, Salvage
+from s2ictl.values import dataclass
 
 _SYNTAX = "# syntax=docker/dockerfile:1"
 _SAVED, _BUILD, _PICKED = "saved", "build", "artifacts"  # the stages before the last

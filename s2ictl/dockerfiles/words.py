@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 
 from s2ictl.errors import InvalidUsage
+from s2ictl.expressions import expression
 
 SIGNATURE = "# Written by s2ictl build --as-dockerfile"
 
-_SPECIAL = re.compile(r'[\\"$]')
-_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+")
-_BREAK = re.compile(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
+_SPECIAL = expression(r'[\\"$]')
+_PLAIN = expression(r"[A-Za-z0-9_@%+=:,./-]+")
+_BREAK = expression(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 def quoted(text: str) -> str:

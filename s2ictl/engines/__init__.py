@@ -10,28 +10,34 @@ credentials. There are two, unaware of each other:
         caches  settling                what is kept for later builds; the time of what a build only passed through
         anatomy                         what an image holds, asked once
         containers  images  layers      what the API can do with each; in what two images differ
+        carrying                        whole images, out of the engine and into it
+        pushing                         an image sent, again if need be, until its registry has it
       handover  injections  transfers   what goes in and must not stay; what goes from one container into another
       dockerapi  kept  accounts  streams  outcomes  verdicts     the API's words as data
       connection                      every request, and the door by which every failure leaves
-        client  endpoints  wire         one API over many connections; which engine is meant; HTTP on one socket
+        client  endpoints            one API over many connections; which engine is meant
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from s2ictl.events import Emit
 from s2ictl.models import Assembly, Built, ImageFacts, Login, PullPolicy, Reference
+from s2ictl.values import dataclass
+
+# Of a name its registry is asked, without the engine: the digest that it leads to there, if that is the image of this
+# id or of this digest; "" otherwise.
+Confirm = Callable[[Reference, str], str]
 
 
 class Images(Protocol):
     """What an engine has."""
 
     def facts(self, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit) -> ImageFacts | None:
-        """What the image says of itself; None when it is nowhere to be had."""
+        """What an image that is to be run here says of itself; None when it is nowhere to be had."""
 
     def find(self, label: str, value: str) -> ImageFacts | None:
         """The newest image of which its label says this, of those that were made here."""
@@ -46,14 +52,32 @@ class Images(Protocol):
         """Forget the image of this id, when no name leads to it any more and nothing uses it."""
 
 
-class Engine(Images, Protocol):
+class Carrier(Protocol):
+    """An engine, as somewhere that whole images are taken out of and put into."""
+
+    def held(self, image: str) -> ImageFacts | None:
+        """What it has under this name or id, for whatever machine that is."""
+
+    def save(self, image: str) -> AbstractContextManager[Iterator[bytes]]:
+        """An image with all its layers, as the tar that `load` of every engine takes."""
+
+    def load(self, image: Iterator[bytes]) -> str:
+        """Take in what such a tar holds; answers the id of the image."""
+
+
+class Engine(Images, Carrier, Protocol):
     """What can also make one."""
 
     def assemble(self, assembly: Assembly, emit: Emit) -> Built:
         """Run what is described, and commit what it left behind."""
 
-    def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
-        """Send the image to its registry and answer the digest there."""
+    def push(self, name: Reference, *, login: Login | None, confirm: Confirm, emit: Emit) -> str:
+        """Send the image to its registry, and answer the digest under which the registry has it then."""
+
+
+class Listing(Protocol):
+    def names(self) -> tuple[str, ...]:
+        """Every name that leads to an image here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

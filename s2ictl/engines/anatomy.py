@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from s2ictl.engines import dockerapi
 from s2ictl.engines.containers import SMALL_FILE, Container, ids_of
+from s2ictl.expressions import expression
 from s2ictl.files import write_whole
+from s2ictl.values import dataclass
 
-_ID = re.compile(r"sha256:([0-9a-f]{64})")
+_ID = expression(r"sha256:([0-9a-f]{64})")
 _LARGEST = 64 * 1024
 _MOST_ANSWERS, _MOST_IMAGES = 500, 200
 _OLDEST = 30 * 24 * 3600.0

@@ -1,9 +1,4 @@
-"""The Docker API asked: one request after another over connections that stay open, and answers as they come.
-
-Two requests at once have a connection each. A connection is used again only when the answer on it was read to its end,
-and not after a long pause: whatever stands between here and a distant engine forgets it by then, and tells nobody. One
-that dies in the moment of the next request was not that request's fault; what may be done twice is asked once more.
-"""
+"""The Docker API asked: one request after another over connections that stay open, and answers as they come."""
 
 from __future__ import annotations
 
@@ -15,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from s2ictl.engines.wire import BODILESS, UPGRADED, Connection, Head, Lost, Request, Unreadable, Way
 from s2ictl.errors import Unreachable
+from s2ictl.pools import Pool
+from s2ictl.wire import UPGRADED, Connection, Head, Lost, Request, Unreadable, Way
 
 CONNECT = 10.0
 _OLDEST, _NEWEST = (1, 25), (1, 51)  # what is asked for here has been since the one, and was looked up in the other
@@ -24,8 +20,6 @@ _LARGEST = 64 << 20
 _LONGEST_LINE = 4 << 20
 _LITTLE = 64 * 1024
 _NO_VERSION = "could not say its version"
-_LONGEST_PAUSE = 30.0
-_REPEATABLE = ("GET", "HEAD", "DELETE")
 _HIJACK = {"Connection": "Upgrade", "Upgrade": "tcp"}
 
 
@@ -97,8 +91,7 @@ class Api:
 
     def __init__(self, dial: Callable[[], Way], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._dial = dial
-        self._clock = clock
-        self._idle: list[tuple[Connection, float]] = []
+        self._pool = Pool(self._connected, clock=clock)
         self.said: Mapping[str, Any] = {}
         self._base = ""
 
@@ -111,8 +104,7 @@ class Api:
         self._base = "/v{}.{}".format(*_agreed(self.said))
 
     def close(self) -> None:
-        while self._idle:
-            self._idle.pop()[0].close()
+        self._pool.close()
 
     def target(self, what: str, params: Mapping[str, object]) -> str:
         """A path of the API with its parameters: a list is told one by one, a mapping as JSON."""
@@ -122,33 +114,13 @@ class Api:
     @contextmanager
     def exchange(self, request: Request, *, silence: float | None) -> Iterator[Answer]:
         """Ask, and read what is answered while the context lasts."""
-        connection, head = self._asked(request, silence)
-        try:
-            body = connection.body(head, method=request.method)
+        with self._pool.exchange(request, silence=silence) as (head, body):
             yield Answer(head, body)
-            if not connection.is_idle and _is_short(head, request.method):
-                for _ in body:
-                    pass
-        finally:
-            if connection.is_idle:
-                self._idle.append((connection, self._clock()))
-            else:
-                connection.close()
-
-    def _asked(self, request: Request, silence: float | None) -> tuple[Connection, Head]:
-        """A connection on which this was asked, and how its answer begins."""
-        used = self._used()
-        if used is not None and request.method in _REPEATABLE:
-            with suppress(Lost):
-                return used, _head(used, request, silence)
-            used = None
-        connection = used or self._new()
-        return connection, _head(connection, request, silence)
 
     @contextmanager
     def hijacked(self, request: Request, *, silence: float) -> Iterator[Connection]:
         """The connection itself, once the engine has agreed that it is one."""
-        connection = self._used() or self._new()
+        connection = self._pool.taken()
         try:
             connection.settimeout(silence)
             head = connection.ask(replace(request, headers={**request.headers, **_HIJACK}))
@@ -158,34 +130,11 @@ class Api:
         finally:
             connection.close()
 
-    def _used(self) -> Connection | None:
-        """The connection that was used last, if it can be used again."""
-        with suppress(IndexError):  # another thread may take the last one
-            while True:
-                connection, since = self._idle.pop()
-                if self._clock() - since < _LONGEST_PAUSE and not connection.is_stale():
-                    return connection
-                connection.close()
-        return None
-
-    def _new(self) -> Connection:
+    def _connected(self) -> Connection:
         try:
             return Connection(self._dial())
-        except (OSError, UnicodeError) as error:  # a name that is none of a host is found out when it is looked up
+        except OSError as error:
             raise Lost(str(error)) from error
-
-
-def _head(connection: Connection, request: Request, silence: float | None) -> Head:
-    """How the answer begins; a connection on which none does is closed."""
-    try:
-        connection.settimeout(silence)
-        head = connection.ask(request)
-        if head.status == UPGRADED:
-            raise Unreadable("it becomes a stream, and nobody asked for one")
-    except BaseException:
-        connection.close()
-        raise
-    return head
 
 
 def _agreed(said: Mapping[str, Any]) -> tuple[int, int]:
@@ -204,12 +153,6 @@ def _agreed(said: Mapping[str, Any]) -> tuple[int, int]:
 def _version(text: object) -> tuple[int, int] | None:
     major, _, minor = str(text).partition(".")
     return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() and len(str(text)) < 10 else None
-
-
-def _is_short(head: Head, method: str) -> bool:
-    """Whether the rest of an answer is read sooner than a new connection is made."""
-    length = head.headers.get("content-length", "")
-    return method == "HEAD" or head.status in BODILESS or (length.isdigit() and len(length) < 6)
 
 
 def _value(content: bytes) -> Any:

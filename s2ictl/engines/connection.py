@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from s2ictl.engines import endpoints, verdicts
 from s2ictl.engines.client import CONNECT, Answer, Api, ApiError
-from s2ictl.engines.wire import Connection, Lost, Request, Unreadable
 from s2ictl.errors import S2IError, Unreachable
 from s2ictl.events import Emit, Notice
+from s2ictl.troubles import unreachable
+from s2ictl.wire import Connection, Lost, Request, Unreadable
 
 ANSWER = 60.0  # seconds in which a living engine answers what costs it nothing
 WORK = 600.0  # seconds of silence while it works: a commit of gigabytes says nothing until it is done
@@ -136,8 +137,6 @@ def translated(cause: ApiError | Unreadable | OSError, doing: str, failure: type
         return verdicts.full(doing, text) if verdicts.is_full(text) else failure(f"could not {doing}", detail=text)
     if isinstance(cause, Unreadable):
         return failure(f"could not {doing}", detail=f"the engine's answer is not readable: {cause}")
-    from s2ictl.transport import unreachable  # it brings a library that a build of a directory has no use for
-
     lost = unreachable(cause, subject="the container engine")
     if lost is None:
         return Unreachable(f"could not {doing}", detail=str(cause)[:500], hint=_WHICH_ENGINE)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from threading import Thread
 from typing import Any
 
-from s2ictl.archives import Reader
+from s2ictl.archives import Reader, reader_of
 from s2ictl.engines import accounts, dockerapi, streams, verdicts
 from s2ictl.engines.client import Answer, Api
 from s2ictl.engines.connection import ANSWER, WORK, Forgiven, answer, ask, door, hijacked
 from s2ictl.errors import AssembleFailed, CommitContainerFailed, PullBuilderImageFailed, S2IError
+from s2ictl.values import dataclass
 
 SMALL_FILE = 1024 * 1024
 _SETTLE = (0.1, 0.2, 0.4, 0.8)  # waits for a container whose creation was cut off on our side only
@@ -123,7 +123,7 @@ class Container:
     def taken(self, path: str) -> Iterator[Reader | None]:
         """A reader of the tar of what lies at a path; None when nothing does."""
         with door(f"read {path} in the container", AssembleFailed), self._archive("GET", path) as given:
-            yield None if given.status_code == 404 else streams.reader(given.iter_content(64 * 1024))
+            yield None if given.status_code == 404 else reader_of(given.iter_content(64 * 1024))
 
     def put(self, tar: Iterator[bytes]) -> None:
         """Unpack a plain tar at the root; only before the first start, or after the end."""

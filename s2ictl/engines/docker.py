@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2ictl.engines import Difference, Kept, Running, dockerapi, images, streams
+from s2ictl.engines import Confirm, Difference, Kept, Running, dockerapi, images, streams
 from s2ictl.engines.client import Api
 from s2ictl.engines.connection import Forgiven, ask, connected, door
 from s2ictl.engines.containers import Removals, created, remove
@@ -69,7 +69,7 @@ class Docker:
     # ------------------------------------------------------------------------------------------------------- engine
 
     def facts(self, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit) -> ImageFacts | None:
-        """What the image says of itself; None when it is nowhere to be had."""
+        """What an image that is to be run here says of itself; None when it is nowhere to be had."""
         return images.facts(self._api, image, pull=pull, login=login, emit=emit, sleep=self._sleep)
 
     def find(self, label: str, value: str) -> ImageFacts | None:
@@ -102,15 +102,37 @@ class Docker:
         image = performer.committed(stage, filled)
         return Built(id=image, size=images.size(self._api, image) - images.size(self._api, stage.assembly.image_id))
 
-    def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
-        """Send the image to its registry and answer the digest there."""
-        return images.push(self._api, name, login=login, emit=emit)
+    def push(self, name: Reference, *, login: Login | None, confirm: Confirm, emit: Emit) -> str:
+        """Send the image to its registry, and answer the digest under which the registry has it then."""
+        from s2ictl.engines import pushing
+
+        return pushing.push(self._api, name, login=login, confirm=confirm, emit=emit, sleep=self._sleep)
+
+    def held(self, image: str) -> ImageFacts | None:
+        """What it has under this name or id, for whatever machine that is."""
+        return images.inspect(self._api, image)
+
+    def save(self, image: str) -> AbstractContextManager[Iterator[bytes]]:
+        """An image with all its layers, as the tar that `load` of every engine takes."""
+        from s2ictl.engines import carrying
+
+        return carrying.save(self._api, image)
+
+    def load(self, image: Iterator[bytes]) -> str:
+        """Take in what such a tar holds; answers the id of the image."""
+        from s2ictl.engines import carrying
+
+        return carrying.load(self._api, image)
 
     def remove(self, image: str) -> None:
         """Forget the image of this id, when no name leads to it any more and nothing uses it."""
         images.remove(self._api, image)
 
-    # ------------------------------------------------------------------------------------------- keeper and comparing
+    # ---------------------------------------------------------------------------------- listing, keeper and comparing
+
+    def names(self) -> tuple[str, ...]:
+        """Every name that leads to an image here."""
+        return images.names(self._api)
 
     def kept(self) -> tuple[Kept, ...]:
         """All that is kept for later builds, of every app."""

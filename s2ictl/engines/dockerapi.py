@@ -5,21 +5,25 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 import stat
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
 from s2ictl.engines import kept
-from s2ictl.engines.wire import Unreadable
 from s2ictl.events import Emit, Progress
+from s2ictl.expressions import expression
 from s2ictl.models import SECRETS, Assembly, Confinement, ImageConfig, ImageFacts, Login, Salvage
+from s2ictl.wire import Unreadable
 
 # What package managers need to install as root. A non-root command has none of them, since nothing may be gained.
 _CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT"]
 _PROCESSES = 4096
 
 _NEVER_STARTED = ("/",)  # a container needs a command, also one that only takes files in
+
+_DIGEST = expression(r"(?:[\w.-]+: )?digest: (sha256:[0-9a-f]{64})(?: size: \d+)?", re.IGNORECASE)
 
 STAT = "x-docker-container-path-stat"
 T = TypeVar("T")
@@ -133,7 +137,7 @@ def image_facts(document: Mapping[str, Any], repository: str) -> ImageFacts:
     """What `inspect` says of an image."""
     config = document.get("Config") or {}
     digests = [digest.partition("@") for digest in document.get("RepoDigests") or ()]
-    named = [digest for name, _, digest in digests if name.endswith(repository)] or [d for _, _, d in digests]
+    named = [found for name, _, found in digests if f"/{name}".endswith(f"/{repository}")] or [d for *_, d in digests]
     return ImageFacts(
         id=document["Id"],
         digest=named[0] if named else "",
@@ -220,12 +224,31 @@ def first_error(records: Iterable[Mapping[str, Any]], subject: str, emit: Emit, 
     """Follow a transfer: its progress is told, its digests are kept, and its first error is the answer."""
     moved: dict[str, tuple[int, int]] = {}
     for record in records:
-        if "error" in record:
-            return str(record["error"])
-        if digest := (record.get("aux") or {}).get("Digest"):
-            digests.append(str(digest))
-        if detail := record.get("progressDetail"):
-            moved[str(record.get("id"))] = (int(detail.get("current", 0)), int(detail.get("total", 0)))
+        if "error" in record or "errorDetail" in record:
+            return _trouble(record)
+        if digest := _digest(record):
+            digests.append(digest)
+        detail = record.get("progressDetail")
+        if isinstance(detail, dict) and detail:
+            moved[str(record.get("id"))] = _bytes(detail.get("current")), _bytes(detail.get("total"))
             done, total = (sum(column) for column in zip(*moved.values(), strict=True))
             emit(Progress(subject=subject, done=done, total=total))
     return ""
+
+
+def _bytes(told: object) -> int:
+    return told if isinstance(told, int) and told >= 0 else 0
+
+
+def _trouble(record: Mapping[str, Any]) -> str:
+    detail = record.get("errorDetail")
+    said = record.get("error") or (detail.get("message") if isinstance(detail, dict) else detail)
+    return str(said or "it failed, and the engine does not say why")
+
+
+def _digest(record: Mapping[str, Any]) -> str:
+    """The digest that this word of a transfer names; some engines have it in a sentence alone."""
+    aux = record.get("aux")
+    told = aux.get("Digest") if isinstance(aux, dict) else None
+    found = _DIGEST.fullmatch(f"digest: {told}" if told else str(record.get("status", "")))
+    return found[1] if found else ""

@@ -9,23 +9,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from s2ictl.engines.wire import Way
+from s2ictl.dialling import dialled
 from s2ictl.errors import InvalidConfiguration, InvalidUsage, Unreachable
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
+from s2ictl.wire import Way
 
 if TYPE_CHECKING:
     import subprocess
 
 USUAL = "unix:///var/run/docker.sock"
-_ADDRESS = re.compile(
+_ADDRESS = expression(
     r"(?P<scheme>unix|tcp|http|https|ssh)://(?:(?P<user>[A-Za-z0-9_.][A-Za-z0-9_.-]*)@)?"
     r"(?P<host>\[[0-9a-fA-F:.]+\]|[A-Za-z0-9_.][A-Za-z0-9_.-]*)?(?::(?P<port>[0-9]{1,5}))?(?P<path>/.*)?"
 )
@@ -155,9 +157,7 @@ def _unix(path: str, seconds: float) -> socket.socket:
 
 def _tcp(endpoint: Endpoint, seconds: float) -> socket.socket:
     with ExitStack() as opened:
-        wire = opened.enter_context(socket.create_connection((endpoint.host, endpoint.port), timeout=seconds))
-        # A chunk's length and its bytes are two writes; the second must not wait until the first is acknowledged.
-        wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        wire = opened.enter_context(dialled(endpoint.host, endpoint.port, seconds=seconds))
         # A command may be silent for long, and a log for ever; an engine that vanished meanwhile says nothing either.
         wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         if endpoint.certificates:

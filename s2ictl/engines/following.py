@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from s2ictl.engines import outcomes, streams
@@ -17,6 +16,7 @@ from s2ictl.engines.connection import outlasting
 from s2ictl.engines.containers import Container
 from s2ictl.errors import ConnectionLost, Unreachable
 from s2ictl.events import Emit, Line, Notice
+from s2ictl.values import dataclass
 
 _POLL = 0.05
 _HEAR_AGAIN = 40  # polls of a container that runs on without a wire, until it is listened to again

@@ -18,13 +18,13 @@ from __future__ import annotations
 import secrets
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from s2ictl.archives import Entry, directory_entry, file_entry, tar_stream
 from s2ictl.engines.injections import NOTHING, Plan
 from s2ictl.errors import CommitContainerFailed, Refused
 from s2ictl.models import CA_VARIABLES, SECRETS, Assembly, Secret
+from s2ictl.values import dataclass
 
 SHELL = "/bin/sh"
 REMOVERS = ("/bin/rm", "/usr/bin/rm")

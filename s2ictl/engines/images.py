@@ -1,4 +1,4 @@
-"""Images of the Docker API: found, pulled, loaded, committed, named, pushed and forgotten."""
+"""Images of the Docker API: found, pulled, loaded, committed, named and forgotten."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from s2ictl.engines import dockerapi, verdicts
@@ -17,17 +17,17 @@ from s2ictl.engines.connection import WORK, Forgiven, answer, ask, door, outlast
 from s2ictl.errors import (
     CommitContainerFailed,
     PullBuilderImageFailed,
-    PushImageToRegistryFailed,
     S2IError,
     Unreachable,
     WrongPlatform,
 )
 from s2ictl.events import Emit, Notice
 from s2ictl.models import ImageConfig, ImageFacts, Login, PullPolicy, Reference
+from s2ictl.values import dataclass
 
 UNFINISHED = "s2ictl/unfinished"  # what a commit is called until it has its own names; its tag says whose it is
 STALL = 60.0
-_PAUSES = (1.0, 2.0, 4.0, 8.0)
+PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 _SETTLE = (0.1, 0.2, 0.4, 0.8)
 
@@ -37,7 +37,7 @@ Sleep = Callable[[float], None]
 def facts(
     api: Api, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit, sleep: Sleep
 ) -> ImageFacts | None:
-    """What the image says of itself; None when it is nowhere to be had."""
+    """What an image that is to be run here says of itself; None when it is nowhere to be had."""
     known = inspect(api, image) if pull != "always" else None
     if known is None and pull != "never" and _pulled(api, image, login, emit, sleep):
         known = inspect(api, image)
@@ -63,6 +63,13 @@ def find(api: Api, label: str, value: str) -> ImageFacts | None:
         found = [image for image in listed(api, label=f"{label}={value}") if _is_made_here(image)]
     newest = max(found, key=lambda image: int(image["Created"]), default=None)
     return inspect(api, newest["Id"]) if newest else None
+
+
+def names(api: Api) -> tuple[str, ...]:
+    """Every name that leads to an image here."""
+    with door("list the images"):
+        found = {name for image in listed(api) for name in image.get("RepoTags") or ()}
+    return tuple(sorted(name for name in found if not name.startswith(("<none>", f"{UNFINISHED}:"))))
 
 
 def _is_made_here(image: Mapping[str, Any]) -> bool:
@@ -91,17 +98,21 @@ def _pulled(api: Api, image: str, login: Login | None, emit: Emit, sleep: Sleep)
     """Pull, again when what went wrong is likely to pass; False when the image is not there."""
     emit(Notice(text=f"pulling {image}"))
     text = _pull(api, image, login, emit)
-    for pause in _PAUSES:
+    for pause in PAUSES:
         if not verdicts.passes(text):
             break
-        # Never all clients at the same moment: they would meet the same limit again.
-        pause *= random.uniform(0.75, 1.25)  # noqa: S311  (nobody's secret)
-        emit(Notice(text=f"could not pull {image}: {text[:200]}; trying again in {pause:.0f} s", level="warning"))
-        sleep(pause)
+        wait(f"could not pull {image}: {text[:200]}", pause, emit, sleep)
         text = _pull(api, image, login, emit)
     if text and (failure := verdicts.pull_failure(image, text, login)):
         raise failure
     return not text
+
+
+def wait(because: str, pause: float, emit: Emit, sleep: Sleep) -> None:
+    """Before a try is made again; never all clients at the same moment, who would meet the same limit again."""
+    pause *= random.uniform(0.75, 1.25)  # noqa: S311  (nobody's secret)
+    emit(Notice(text=f"{because}; trying again in {pause:.0f} s", level="warning"))
+    sleep(pause)
 
 
 def _pull(api: Api, image: str, login: Login | None, emit: Emit) -> str:
@@ -112,27 +123,14 @@ def _pull(api: Api, image: str, login: Login | None, emit: Emit) -> str:
         asked, headers = {"fromImage": name.name, "tag": tag}, dockerapi.auth_header(login)
         pulling = answer(api, "POST", "images/create", asked, headers=headers, silence=STALL)
         with door(f"pull {image}", PullBuilderImageFailed), pulling as given:
-            return dockerapi.first_error(given.records(), image, emit, digests=[])
+            trouble = dockerapi.first_error(given.records(), image, emit, digests=[])
+            return verdicts.unsigned(trouble, login)
     except PullBuilderImageFailed as error:
-        return error.detail
+        return verdicts.unsigned(error.detail, login)
     except Unreachable:
         with door("ask whether it is there"):
             ask(api, "GET", "version")  # if it answers, it is the registry that does not
         return f"i/o timeout: the transfer broke off, or said nothing for {STALL:.0f} s"
-
-
-def push(api: Api, name: Reference, *, login: Login | None, emit: Emit) -> str:
-    """Send the image to its registry and answer the digest there."""
-    kept: list[str] = []
-    asked, headers = {"tag": name.tag}, dockerapi.auth_header(login)
-    pushing = answer(api, "POST", f"images/{name.name}/push", asked, headers=headers, silence=WORK)
-    with door(f"push {name}", PushImageToRegistryFailed), pushing as given:
-        text = dockerapi.first_error(given.records(), str(name), emit, digests=kept)
-    if text:
-        raise verdicts.push_failure(name, text, login)
-    if not kept:
-        raise PushImageToRegistryFailed(f"could not push {name}", detail="the engine's answer ended without a digest")
-    return kept[-1]
 
 
 # ------------------------------------------------------------------------------------------------- made and forgotten

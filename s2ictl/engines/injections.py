@@ -11,13 +11,13 @@ import os
 import posixpath
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from s2ictl.archives import Entry, directory_entry, tar_stream
 from s2ictl.errors import InvalidUsage, LimitReached
 from s2ictl.models import Injection, Member
+from s2ictl.values import dataclass
 
 MOST = 2000  # as many paths as one command line takes when they are removed
 

@@ -12,15 +12,16 @@ import tarfile
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from itertools import chain, zip_longest
 from typing import IO
 
-from s2ictl.archives import Reader
+from s2ictl.archives import Reader, reader_of
 from s2ictl.engines import Difference, streams
 from s2ictl.engines.client import Api
 from s2ictl.engines.connection import WORK, answer, ask, door
 from s2ictl.errors import CommitContainerFailed, LimitReached
+from s2ictl.values import dataclass
 
 _CHUNK = 256 * 1024
 _MOST = 1_000_000
@@ -88,7 +89,7 @@ def _read(api: Api, image: str, wanted: Collection[str]) -> Mapping[str, Layer]:
     found: dict[str, Layer] = {}
     reading = door("read the image", CommitContainerFailed)
     with reading, answer(api, "GET", f"images/{image}/get", {}, silence=WORK) as given:
-        for digest, layer in layers_of(streams.reader(given.iter_content())):
+        for digest, layer in layers_of(reader_of(given.iter_content())):
             if digest in wanted:
                 found[digest] = layer
             if len(found) == len(wanted):
@@ -109,11 +110,11 @@ def layers_of(read: Reader) -> Iterator[tuple[str, Layer]]:
 
 def _layer(file: IO[bytes]) -> Iterator[tuple[str, Layer]]:
     """The layer that a member of the archive is, if it is one, and no configuration or list."""
-    read = streams.reader(_plain(file))
+    read = reader_of(_plain(file))
     begin = _exactly(read, tarfile.BLOCKSIZE)
     if begin[_MAGIC] != b"ustar" and begin.strip(b"\0"):
         return
-    hashed = _Hashed(streams.reader(chain((begin,), iter(lambda: read(_CHUNK), b""))))
+    hashed = _Hashed(reader_of(chain((begin,), iter(lambda: read(_CHUNK), b""))))
     with _tar(hashed.read) as tar:
         layer = {f"/{member.name.removeprefix('./').strip('/')}": _facts(tar, member) for member in _members(tar)}
     while hashed.read(_CHUNK):

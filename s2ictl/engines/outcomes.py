@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from s2ictl.errors import AssembleFailed, ConnectionLost
 from s2ictl.events import Emit, Event, Line
+from s2ictl.values import dataclass
 
 _TAIL = 20
 _LONGEST = 500

@@ -7,7 +7,7 @@ import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +25,7 @@ from s2ictl.errors import AssembleFailed, InvalidUsage, LimitReached, PullBuilde
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import Host, name_for
 from s2ictl.models import SECRETS, Assembly, Runtime
+from s2ictl.values import dataclass
 
 _METADATA_LIMIT = 256 * 1024
 _CLEARING = 300.0

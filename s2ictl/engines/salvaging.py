@@ -6,7 +6,7 @@ from collections.abc import Container as Collection
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from s2ictl.archives import Entry, read_tar, tar_stream
+from s2ictl.archives import Entry, read_tar, reader_of, tar_stream
 from s2ictl.engines import dockerapi, outcomes, streams, transfers
 from s2ictl.engines.client import Api
 from s2ictl.engines.connection import WORK
@@ -38,7 +38,7 @@ def _entries(asked: Salvage, source: Container, wire: streams.Wire, emit: Emit) 
     what = PurePosixPath(asked.command[0]).name
     tail = outcomes.Tail(emit)
     limit = streams.Limit.of(what, asked.timeout)
-    read = streams.reader(_output(wire, limit, tail))
+    read = reader_of(_output(wire, limit, tail))
     name = f"what {what} printed"
     yield from transfers.saved(read_tar(read, name=name, limits=transfers.LIMITS, noise=_NOISE), asked.target)
     state = source.ended(limit)

@@ -17,10 +17,10 @@ import stat
 import tarfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 
-from s2ictl.archives import Reader
+from s2ictl.archives import Reader, reader_of
 from s2ictl.engines import dockerapi, images, kept, streams
 from s2ictl.engines.anatomy import Anatomy
 from s2ictl.engines.client import Api
@@ -31,6 +31,7 @@ from s2ictl.errors import CommitContainerFailed
 from s2ictl.events import Emit
 from s2ictl.leases import Host, name_for
 from s2ictl.models import Assembly, Confinement, ImageConfig, Reference, Runtime
+from s2ictl.values import dataclass
 
 _SCRATCH = "/tmp"  # noqa: S108  (in the container: everybody's to write to, and only root's to touch)
 _NEW = stat.S_IFDIR | 0o755
@@ -113,7 +114,7 @@ def _place(container: Container, path: str) -> Place | None:
         if given.status_code == 404:
             return None
         changed = dockerapi.mtime_of(given.headers)
-        return first_directory(streams.reader(given.iter_content()), path, changed=changed)
+        return first_directory(reader_of(given.iter_content()), path, changed=changed)
 
 
 # ----------------------------------------------------------------------------------------------------- before it begins

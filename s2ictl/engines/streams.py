@@ -9,11 +9,11 @@ import codecs
 import io
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from s2ictl.errors import LimitReached
 from s2ictl.events import Line
+from s2ictl.values import dataclass
 
 Stream = Literal["stdout", "stderr"]
 
@@ -77,21 +77,6 @@ def received(connection: Wire, limit: Limit, silence: Silence | None = None) -> 
         if not data:
             return
         yield data
-
-
-def reader(chunks: Iterator[bytes]) -> Callable[[int], bytes]:
-    """Read chunks as a file is read: at most so many bytes at once, and none at the end."""
-    held, at = b"", 0
-
-    def read(size: int) -> bytes:
-        nonlocal held, at
-        while at == len(held) and (chunk := next(chunks, None)) is not None:
-            held, at = chunk, 0
-        data = held[at : at + size]
-        at += len(data)
-        return data
-
-    return read
 
 
 class File(io.RawIOBase):

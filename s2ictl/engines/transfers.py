@@ -5,12 +5,13 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from s2ictl.archives import Entry, Limits, directory_entry, rerooted
 from s2ictl.errors import AssembleFailed
 from s2ictl.events import Emit, Moving
 from s2ictl.models import Member, RuntimeArtifact
+from s2ictl.values import dataclass
 
 LIMITS = Limits(members=2_000_000, size=64 << 30)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from s2ictl.addresses import DOCKER_HUB
 from s2ictl.errors import (
+    ImageNotFound,
     InvalidUsage,
     LimitReached,
     PullBuilderImageFailed,
@@ -17,9 +18,11 @@ from s2ictl.errors import (
     S2IError,
     Unreachable,
 )
+from s2ictl.expressions import expression
 from s2ictl.models import Login, Reference
 
 _LONGEST = 2000
+_QUERY = expression(r"(?<=\w)\?[^\s\"']+")
 _REFUSED = (
     "unauthorized",
     "denied",
@@ -57,6 +60,19 @@ _PASSING = (
     "connection reset",
     "unexpected eof",
     ": eof",
+    "broken pipe",
+    "transport connection broken",
+)
+_UNDER_WAY = ("read tcp", "write tcp")
+_ABSENT_HERE = ("does not exist locally", "no such image", "image not known")
+_PUSH_HINTS = (
+    (
+        ("toomanyrequests", "too many requests", "http 429"),
+        "the registry limits how often it is asked: wait, or log in",
+    ),
+    (("http 413", "413 request entity", "too large"), "the registry, or a proxy before it, limits the size of a layer"),
+    (("http 405", "unsupported: the operation", "read-only"), "the registry seems to be read-only"),
+    (("unexpected http status: 5", "http 50"), "do it again later, or ask whoever keeps the registry"),
 )
 _LIMITS = ("memory limit", "cpus", "cgroup", "cpu.cfs", "memory.limit", "memory.max", "cpu.max")
 _ABSENT = ("not found", "manifest unknown", "does not exist", "name unknown", "no such image")
@@ -66,6 +82,13 @@ _FULL = "no space left on device"
 def bounded(text: str) -> str:
     """An answer of somebody else, short enough to be shown."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}… ({len(text) - _LONGEST} more characters)"
+
+
+def unsigned(text: str, login: Login | None) -> str:
+    """The same without what lets somebody in: the login, which some registries repeat, and the queries of the addresses
+    in it, by some of which anybody could go on with an upload."""
+    text = _QUERY.sub("", text)
+    return login.redacted(text) if login else text
 
 
 def is_full(text: str) -> bool:
@@ -99,18 +122,29 @@ def _is_about_network(text: str) -> bool:
 
 
 def passes(text: str) -> bool:
-    """Whether what a registry said of a pull is likely to be over soon."""
+    """Whether what kept an image from its way to or from a registry is likely to be over soon."""
     return not _is_refused(text) and any(word in text.lower() for word in _PASSING)
 
 
 def push_failure(name: Reference, text: str, login: Login | None) -> S2IError:
     """Why the image did not reach its registry."""
-    subject = f"could not push {name}"
-    if is_unreachable(text):
+    subject, said = f"could not push {name}", text.lower()
+    if any(word in said for word in _ABSENT_HERE):
+        return absent(name)
+    if is_unreachable(text) and not any(word in said for word in _UNDER_WAY):
         return Unreachable(subject, detail=bounded(text), hint=_hint_for(name, text))
     if _is_refused(text):
         return PushUnauthorized(subject, detail=f"{bounded(text)}; {origin_of(login, name)}", hint=_login_hint(name))
-    return PushImageToRegistryFailed(subject, detail=bounded(text))
+    if is_full(text):
+        return full(f"push {name}", text)
+    hint = next((hint for words, hint in _PUSH_HINTS if any(word in said for word in words)), "")
+    return PushImageToRegistryFailed(subject, detail=bounded(text), hint=hint)
+
+
+def absent(name: Reference) -> ImageNotFound:
+    return ImageNotFound(
+        f"there is no image {name}", detail="looked in the engine", hint="build it first, or give it this name"
+    )
 
 
 def pull_failure(image: str, text: str, login: Login | None) -> S2IError | None:

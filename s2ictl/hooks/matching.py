@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from urllib.parse import unquote, urlsplit
 
+from s2ictl.expressions import expression
 from s2ictl.models import AppConfig, HookEvent
 
-_SCP = re.compile(r"(?:[^/@:]+@)?(?P<host>\[[^]]+\]|[^/:@]+):(?P<path>[^/].*|/[^/].*)")
+_SCP = expression(r"(?:[^/@:]+@)?(?P<host>\[[^]]+\]|[^/:@]+):(?P<path>[^/].*|/[^/].*)")
 _PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
-_SKIP = re.compile(
+_SKIP = expression(
     r"\[(?:skip ci|ci skip|no ci|skip actions|actions skip|skip s2i)\]|^skip-checks: *true *$",
     re.IGNORECASE | re.MULTILINE,
 )

@@ -7,9 +7,8 @@ push: so they are parsed strictly, and whatever is not as documented is refused 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import accumulate
 from typing import Any, NoReturn
 from urllib.parse import parse_qsl
@@ -17,12 +16,14 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from s2ictl.errors import InvalidUsage
+from s2ictl.expressions import expression
 from s2ictl.models import Delivery, HookEvent
+from s2ictl.values import dataclass
 
 FORM = "application/x-www-form-urlencoded"
 MAX_DEPTH = 64
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_COMMIT = expression(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_STRING = expression(r'"(?:[^"\\]|\\.)*"')
 _STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 _LONGEST = 1024
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hmac
-import re
 from collections.abc import Sequence
 
+from s2ictl.expressions import expression
 from s2ictl.models import Secret
 
-_HEX = re.compile(r"[0-9a-f]{64}")
+_HEX = expression(r"[0-9a-f]{64}")
 _NOTHING = "0" * 64
 
 

@@ -8,7 +8,6 @@ never with what stands in it. What finds a login is also what explains it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -23,13 +22,16 @@ from s2ictl.logins.keeping import Keeper as Keeper
 from s2ictl.logins.keeping import forget as forget
 from s2ictl.logins.keeping import keep as keep
 from s2ictl.logins.keeping import keeper_of as keeper_of
-from s2ictl.logins.places import Place, covering, covers, key_of, place_of, shown
+from s2ictl.logins.places import Place, covering, covers, is_pattern_for, key_of, place_of, shown
 from s2ictl.logins.places import normal_host as normal_host
 from s2ictl.logins.places import one_name as one_name
+from s2ictl.logins.secrets import check_logins as check_logins
+from s2ictl.logins.secrets import check_way as check_way
 from s2ictl.logins.secrets import login_of as login_of
 from s2ictl.logins.secrets import pull_secret as pull_secret
 from s2ictl.logins.secrets import secret_logins as secret_logins
 from s2ictl.models import Login
+from s2ictl.values import dataclass
 
 _FEW = 5
 
@@ -124,6 +126,8 @@ def _given(login: Login, wanted: Place) -> Finding:
     mine = place_of(login)
     if covers(mine, wanted):
         return _known(login.origin, login)
+    if is_pattern_for(mine, wanted):
+        return Finding(place=login.origin, state="none", says=_is_pattern(wanted))
     # Of a secret that was chosen for this registry, no other place is asked.
     state: Literal["none", "broken"] = "broken" if login.host == wanted.host else "none"
     return Finding(place=login.origin, state=state, says=f"it is for {mine} alone")
@@ -136,7 +140,8 @@ def _explained(shelf: Shelf, wanted: Place, run: RunHelper) -> list[Finding]:
         return [_broken(shelf.name, error)]
     if file is None:
         return [Finding(place=shelf.name, state="none", says="it is not there")]
-    return [_looked(question) for question in questions] or [_others(file, wanted, shelf.name)]
+    found = [*map(_looked, questions), *_patterns(file, wanted, shelf.name)]
+    return found or [_others(file, wanted, shelf.name)]
 
 
 def _looked(question: _Question) -> Finding:
@@ -153,7 +158,22 @@ def _looked(question: _Question) -> Finding:
 
 def _known(place: str, login: Login) -> Finding:
     kinds = {"password": f"the password of {login.username}", "identity": "an identity token", "bearer": "a token"}
-    return Finding(place=place, state="login", says=kinds[login.kind], login=login)
+    says = f"{kinds[login.kind]}{', for a registry without TLS' if login.plain else ''}"
+    return Finding(place=place, state="login", says=says, login=login)
+
+
+def _patterns(file: Document, wanted: Place, name: str) -> list[Finding]:
+    """Keys that the kubelet would take for this registry, and that people therefore count on."""
+    kept = [("credHelpers", key) for key in file.cred_helpers or {}] + [("auths", key) for key in file.auths or {}]
+    meant = [(table, key) for table, key in kept if is_pattern_for(Place.parse(key), wanted)]
+    return [
+        Finding(place=f'{table} → "{shown(key)[:100]}" in {name}', state="none", says=_is_pattern(wanted))
+        for table, key in meant[:_FEW]
+    ]
+
+
+def _is_pattern(wanted: Place) -> str:
+    return f"it is a pattern, and a login is only taken by its own name: write one for {wanted.host}"
 
 
 def _broken(place: str, error: Unauthorized) -> Finding:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
 
 from s2ictl.errors import Unauthorized
+from s2ictl.expressions import expression
 from s2ictl.logins.places import Place
 from s2ictl.models import Login, LoginKind, Secret
 
 NAMELESS = "<token>"  # what Docker calls a user of whom nothing but a token is known
 
-_VISIBLE = re.compile(r"[!-~]+")  # a token becomes a part of a header
+_VISIBLE = expression(r"[!-~]+")  # a token becomes a part of a header
 T = TypeVar("T")
 
 

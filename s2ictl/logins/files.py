@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +15,10 @@ import msgspec
 from s2ictl.errors import Unauthorized
 from s2ictl.logins.entries import decode
 from s2ictl.logins.places import Place, key_of
+from s2ictl.values import dataclass
 
+# Where Podman keeps what is to last until the next start, if nobody says where such things are.
+_RUNTIME = Path("/run/containers")
 _LARGEST = 4 << 20
 
 
@@ -45,11 +47,15 @@ def shelves(environ: Mapping[str, str], home: Path, only: Path | None) -> Iterat
         yield Shelf(name="DOCKER_AUTH_CONFIG", read=partial(direct.encode, errors="surrogateescape"))
     if named := environ.get("REGISTRY_AUTH_FILE"):
         yield _named(Path(named), "REGISTRY_AUTH_FILE")
-    runtime = environ.get("XDG_RUNTIME_DIR")
+    session = environ.get("XDG_RUNTIME_DIR")
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    podman = [Path(runtime) / "containers/auth.json"] if runtime else []
-    for path in (docker_config(environ, home), *podman, config / "containers/auth.json"):
-        yield Shelf(name=str(path), read=partial(content, path))
+    runtime = Path(session, "containers") if session else _RUNTIME / str(os.getuid())
+    for path, read in (
+        (docker_config(environ, home), content),
+        (runtime / "auth.json", _reachable),
+        (config / "containers/auth.json", content),
+    ):
+        yield Shelf(name=str(path), read=partial(read, path))
 
 
 def docker_config(environ: Mapping[str, str], home: Path) -> Path:
@@ -60,6 +66,11 @@ def docker_config(environ: Mapping[str, str], home: Path) -> Path:
 def document(found: bytes, name: str) -> Document:
     """Read a file; an empty one says nothing, as Docker has it."""
     return decode(found.strip() or b"{}", Document, name)
+
+
+def older_document(found: bytes, name: str) -> Document:
+    """Read a file of the form that Docker's had before it was called config.json: entries, and nothing else."""
+    return Document(auths=decode(found.strip() or b"{}", dict[str, msgspec.Raw], name))
 
 
 def content(path: Path) -> bytes | None:
@@ -75,6 +86,11 @@ def content(path: Path) -> bytes | None:
     if len(found) > _LARGEST:
         raise Unauthorized(f"{path} is larger than {_LARGEST} bytes")
     return found
+
+
+def _reachable(path: Path) -> bytes | None:
+    """The same, of a directory that is root's alone where root's Podman has made it before ours did."""
+    return content(path) if os.access(path.parent, os.X_OK) else None
 
 
 def edited(found: bytes, place: Place, entry: Mapping[str, str] | None, *, name: str) -> bytes:

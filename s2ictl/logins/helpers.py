@@ -7,7 +7,6 @@ and is never repeated.
 from __future__ import annotations
 
 import os
-import re
 import selectors
 import shutil
 import signal
@@ -21,6 +20,7 @@ from typing import Literal
 import msgspec
 
 from s2ictl.errors import Unauthorized
+from s2ictl.expressions import expression
 from s2ictl.logins.entries import NAMELESS, decode
 from s2ictl.logins.places import Place, key_of
 from s2ictl.models import Login, Secret
@@ -31,7 +31,7 @@ RunHelper = Callable[[str, Verb, bytes], bytes | None]
 _LARGEST_ANSWER = 64 << 10
 _SECONDS = 10.0
 # Never a path. The ending is that of helpers which a Linux inside of Windows shares with it.
-_NAME = re.compile(r"[a-z0-9-]+(?:\.exe)?")
+_NAME = expression(r"[a-z0-9-]+(?:\.exe)?")
 
 
 class _Answer(msgspec.Struct, frozen=True, rename="pascal"):

@@ -5,8 +5,10 @@ Docker's own file says where that is: with a helper for this registry, with the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from s2ictl.logins.entries import written_entry
 from s2ictl.logins.helpers import RunHelper, run_helper
 from s2ictl.logins.places import Place, covering
 from s2ictl.models import Login
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,12 +74,29 @@ def _stands_in_file(keeper: Keeper) -> bool:
 
 def _edit(keeper: Keeper, entry: Mapping[str, str] | None) -> None:
     path = keeper.path
-    changed = files.edited(files.content(path) or b"", keeper.place, entry, name=str(path))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_whole(path.resolve(), changed, mode=0o600)  # a link into another directory stays a link
+        real = path.resolve()  # a link into another directory stays a link
+        with _alone_in(real.parent):
+            changed = files.edited(files.content(path) or b"", keeper.place, entry, name=str(path))
+            write_whole(real, changed, mode=0o600)
     except (OSError, RuntimeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is a link that leads to itself"
         raise Unauthorized(
             f"{path} could not be written: {why}", hint="name a directory that can be written with DOCKER_CONFIG"
         ) from error
+
+
+@contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Have a directory while the context lasts: of two who read the same file and change it, one would be forgotten.
+
+    The directory itself is locked, since the file is another one after each change.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):  # some file systems of other machines have no locks, and Docker takes none anywhere
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

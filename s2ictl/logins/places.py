@@ -6,10 +6,11 @@ There is no nearest match (CVE-2026-59891): a key that is not plainly the name o
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
-from s2ictl.addresses import DOCKER_HUB, DOCKER_HUB_NAMES
+from s2ictl.addresses import DOCKER_HUB, DOCKER_HUB_NAMES, is_loopback, split
 from s2ictl.models import Login
+from s2ictl.values import dataclass
 
 _DOCKER_HUB_KEY = "https://index.docker.io/v1/"
 _VERSIONS = ("v1", "v2")  # a key may be the address of the API, which is no part of a registry
@@ -25,13 +26,12 @@ class Place:
     @staticmethod
     def parse(text: str) -> Place:
         """Read the key of an entry, or what is asked for: [SCHEME://]HOST[:PORT][/PATH]."""
-        before, separator, after = text.partition("://")
-        scheme, rest = (before.lower(), after) if separator else ("https", text)
+        scheme, rest = _apart(text)
         host, _, path = rest.partition("/")
         if scheme not in ("http", "https") or "@" in host:
             return Place(host=shown(text))
-        host = _ascii(host)
-        host = host.removesuffix(":80") if scheme == "http" else host.removesuffix(":443")
+        # The port 80 stays: an image whose name has no port is looked for at 443.
+        host = _ascii(host) if scheme == "http" else _ascii(host).removesuffix(":443")
         path = path.strip("/")
         return Place(
             host=DOCKER_HUB if host in DOCKER_HUB_NAMES else host, path="" if path.lower() in _VERSIONS else path
@@ -74,9 +74,25 @@ def covering(keys: Iterable[str], wanted: Place) -> list[str]:
     return [key for key, _ in sorted(fitting, key=lambda each: -len(each[1].path))]
 
 
+def is_pattern_for(pattern: Place, wanted: Place) -> bool:
+    """Whether others would take this key for the place, as the kubelet does: to be said, and never to be followed."""
+    return "*" in pattern.host and fnmatchcase(wanted.host, pattern.host)
+
+
+def without_tls(key: str) -> bool:
+    """Whether a key says of a registry that it has no TLS. This machine needs none, and Docker Hub has it."""
+    host = Place.parse(key).host
+    return _apart(key)[0] == "http" and host != DOCKER_HUB and not is_loopback(split(f"//{host}").hostname or "")
+
+
 def shown(key: str) -> str:
     """A key as it may be said: somebody may have written a login into it."""
     return key if "@" not in key else f"…@{key.rpartition('@')[2]}"
+
+
+def _apart(key: str) -> tuple[str, str]:
+    scheme, separator, rest = key.partition("://")
+    return (scheme.lower(), rest) if separator else ("https", key)
 
 
 def _ascii(host: str) -> str:

@@ -32,7 +32,16 @@ from s2ictl.models.configuration import (
     parse_duration,
     parse_size,
 )
-from s2ictl.models.images import Image, ImageConfig, ImageFacts, PullPolicy, Reference, parse_place, parse_prefix
+from s2ictl.models.images import (
+    Image,
+    ImageConfig,
+    ImageFacts,
+    PullPolicy,
+    Reference,
+    Target,
+    parse_place,
+    parse_prefix,
+)
 from s2ictl.models.sources import Artifact, Binary, Commit, Java, Member, Servlet, Source, Tree
 from s2ictl.models.triggers import Delivery, Entry, EntryKind, EntryState, HookEvent, Outcome, Receipt, Verdict
 
@@ -88,6 +97,7 @@ __all__ = [
     "Secret",
     "Servlet",
     "Source",
+    "Target",
     "Tree",
     "UidRange",
     "Upload",

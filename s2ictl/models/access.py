@@ -5,8 +5,9 @@ from __future__ import annotations
 import base64
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
+
+from s2ictl.values import dataclass
 
 
 class Secret:
@@ -36,6 +37,7 @@ class Secret:
         return hash((Secret, self._text))
 
 
+_TELLING = 4  # letters of a password: to blot out a shorter one wherever it stands in a text would tell it
 LoginKind = Literal["password", "identity", "bearer"]  # a token is had for the second; the third is one already
 
 
@@ -50,11 +52,19 @@ class Login:
     path: str = ""  # the part of the host that it is for, where it is not for all of it
     kind: LoginKind = "password"
     lasting: bool = True  # False for what a credential helper or an identity token gave: never to be written down
+    plain: bool = False  # it was written down for a registry without TLS
 
     def basic(self) -> str:
         """What the header Authorization says to its own host, and to nobody else."""
         pair = f"{self.username}:{self.password.reveal()}".encode()
         return f"Basic {base64.b64encode(pair).decode()}"
+
+    def redacted(self, text: str) -> str:
+        """A text of a host that may repeat what it was told, without that."""
+        for told in (self.basic().removeprefix("Basic "), self.password.reveal()):
+            if len(told) >= _TELLING:
+                text = text.replace(told, repr(self.password))
+        return text
 
 
 Logins = Callable[[str], Login | None]  # who may go to HOST[:PORT][/PATH]; asked only when the host wants to know

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from s2ictl.errors import InvalidUsage
 from s2ictl.models.access import Secret
-from s2ictl.models.images import ImageConfig, ImageFacts, PullPolicy, Reference
+from s2ictl.models.images import ImageConfig, ImageFacts, PullPolicy, Reference, Target
 from s2ictl.models.sources import Source
+from s2ictl.values import dataclass
 
 SECRETS = "/run/secrets"  # where assemble finds them
 
@@ -124,7 +124,8 @@ class BuildRequest:
     part of what is asked for. `app` is whose caches are used, and the source's address where it is empty; `caches` are
     directories that are kept beside the builder's own. With `force` an image of the same recipe is built again; without
     `cache` nothing that an earlier build left is used at all. `epoch` is the user's own SOURCE_DATE_EPOCH; with
-    `settled` the layer is to have no other time, also where that costs something and nobody else asks for it.
+    `settled` the layer is to have no other time, also where that costs something and nobody else asks for it. `targets`
+    are layouts and tars that are to have the image too.
     """
 
     source: Source
@@ -153,6 +154,7 @@ class BuildRequest:
     assemble_runtime_user: str = ""
     pull_policy: PullPolicy = "if-not-present"
     push: bool = False
+    targets: tuple[Target, ...] = ()
     keep: bool = False
     keep_source: bool = False
     app: str = ""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Annotated, Literal
 
 from s2ictl.errors import InvalidUsage
+from s2ictl.expressions import expression
 from s2ictl.models.builds import RuntimeArtifact
 from s2ictl.models.clusters import Expose
 from s2ictl.models.images import Reference, parse_place, parse_prefix
+from s2ictl.values import dataclass
 
-_DURATION = re.compile(r"(?P<number>[0-9]{1,9})(?P<unit>[smhd]?)")
+_DURATION = expression(r"(?P<number>[0-9]{1,9})(?P<unit>[smhd]?)")
 
 
 def parse_duration(text: str) -> int:
@@ -23,7 +25,7 @@ def parse_duration(text: str) -> int:
     return int(match["number"]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match["unit"]]
 
 
-_SIZE = re.compile(r"(?P<number>[0-9]{1,12})(?P<unit>[kmg]?)(?:i?b)?", re.IGNORECASE)
+_SIZE = expression(r"(?P<number>[0-9]{1,12})(?P<unit>[kmg]?)(?:i?b)?", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
+from pathlib import Path
 from typing import Literal
 
 from s2ictl.errors import InvalidUsage
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
 
 _COMPONENT = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
-_REFERENCE = re.compile(
+_REFERENCE = expression(
     rf"(?:(?P<registry>{_HOST}(?::[0-9]+)?)/)?"
     rf"(?P<repository>{_COMPONENT}(?:/{_COMPONENT})*)"
     r"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}))?"
     r"(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
 )
-_PLAIN_PATH = re.compile(r"(?:/+[A-Za-z0-9_@%+=:,.~-]+)+/*")
+_PLAIN_PATH = expression(r"(?:/+[A-Za-z0-9_@%+=:,.~-]+)+/*")
 _REFERENCE_RULE = "an image name is [HOST[:PORT]/]PATH[:TAG], the path in lower case"
 
 
@@ -37,9 +40,9 @@ class Reference:
         candidate = text if names_a_host else f"none.invalid/{text}"
         match = _REFERENCE.fullmatch(candidate)
         if match is None or len(text) > 4096:
-            lower = candidate.lower().removeprefix("none.invalid/")
-            meant = f"; {lower} would be one" if len(text) <= 200 and _REFERENCE.fullmatch(candidate.lower()) else ""
-            raise InvalidUsage(f"{text[:200]!r} is not an image name", hint=_REFERENCE_RULE + meant)
+            meant = _meant(text) if len(text) <= 200 else ""
+            hint = _REFERENCE_RULE + (f"; {meant} would be one" if meant else "")
+            raise InvalidUsage(f"{_bare(text)[:200]!r} is not an image name", hint=hint)
         registry = match["registry"] if names_a_host else ""
         port = registry.rpartition("]")[2].partition(":")[2]
         if port and not 0 < int(port) < 65536:
@@ -57,6 +60,20 @@ class Reference:
 
     def __str__(self) -> str:
         return self.name + (f":{self.tag}" if self.tag else "") + (f"@{self.digest}" if self.digest else "")
+
+
+def _bare(text: str) -> str:
+    """What was written, without a login that stands in an address."""
+    scheme, separator, rest = text.partition("://")
+    return f"{scheme}{separator}…@{rest.rpartition('@')[2]}" if separator and "@" in rest else text
+
+
+def _meant(text: str) -> str:
+    """The name that was probably meant: no address, nothing empty, in lower case, with its tag at the end; or ""."""
+    rest = text.partition("://")[2] or text
+    plain = re.sub(r"/{2,}", "/", rest.lower()).strip("/: ")
+    moved = re.sub(r"(/[^/:@]+):([^/:@]+)(/[^:@]+)", r"\1\3:\2", plain)
+    return moved if _REFERENCE.fullmatch(moved) else ""
 
 
 def parse_prefix(text: str) -> str:
@@ -113,6 +130,18 @@ PullPolicy = Literal["always", "if-not-present", "never"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A place for an image: the engine of this machine, the registry in its name, an OCI layout's directory, or a tar
+    of one that an engine loads as well. `path` is only for the last two."""
+
+    kind: Literal["docker", "registry", "oci", "tar"]
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.path}" if self.path else self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ImageConfig:
     """What the committed image says of itself."""
 
@@ -129,7 +158,7 @@ class ImageConfig:
 class Image:
     """The answer of a build: what it is called, and the digest once a registry has it.
 
-    `unchanged` says that there was nothing to build.
+    `unchanged` says that there was nothing to build. `context_path` is where a war is served, "" for all else.
     """
 
     names: tuple[Reference, ...]
@@ -138,3 +167,4 @@ class Image:
     builder: str = ""
     commit: str = ""
     unchanged: bool = False
+    context_path: str = ""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
 
 from s2ictl.models.access import Login
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +85,21 @@ class Java:
     """What a jar or a war is made for.
 
     `level` is the highest of its classes, 0 where it has none, and `servlet` the namespace of the servlets that counts
-    where it has both (`mixed`); `descriptor` is the version in its web.xml. `server` is the one that it brings along.
-    Without a `main_class` it does not start by itself. `layers` are Spring Boot's, and `beside` the files that its
-    manifest wants next to it.
+    where it has both (`mixed`); `needs` are those of which its own classes, or else its libraries, want one.
+    `descriptor` is the version in its web.xml. `server` is the one that it brings along.
+    Without a `main_class` it does not start by itself; where another class has to start that one, it is the `launcher`.
+    `layers` are Spring Boot's, and `beside` the files that its manifest wants next to it.
     """
 
     level: int
     servlet: Servlet | None = None
     mixed: bool = False
+    needs: tuple[Servlet, ...] = ()
     descriptor: str = ""
     server: str = ""
     spring_boot: str = ""
     main_class: str = ""
+    launcher: str = ""
     layers: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
 

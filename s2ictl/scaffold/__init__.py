@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from s2ictl.errors import Conflict, InvalidUsage
+from s2ictl.expressions import expression
 
 _EXAMPLE = Path(__file__).parent / "example"
-_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_NAME = expression(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _LONGEST = 63
 _PROGRAMS = ("install", "s2i/bin/")
 

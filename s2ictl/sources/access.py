@@ -11,7 +11,7 @@ import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ from s2ictl.models import Login
 from s2ictl.sources.options import FetchOptions, Surroundings
 from s2ictl.sources.program import variables
 from s2ictl.sources.ssh import ssh_command
+from s2ictl.values import dataclass
 
 _ASKPASS = """\
 #!/bin/sh

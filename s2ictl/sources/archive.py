@@ -11,7 +11,7 @@ import os
 import stat
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +24,7 @@ from s2ictl.sources.ignore import LARGEST as LARGEST_RULES
 from s2ictl.sources.ignore import NAME, Excludes, excludes
 from s2ictl.sources.notices import tell_about
 from s2ictl.sources.options import LARGEST_READ, Surroundings
+from s2ictl.values import dataclass
 
 _KEPT_EACH, _KEPT_ALL = 64 << 10, 16 << 20
 _MANIFEST = "META-INF/MANIFEST.MF"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 from s2ictl.archives import CHUNK, Budget, Entry, Reader, read_tar
@@ -20,6 +20,7 @@ from s2ictl.sources.objects import LINK, MODULE, Object, content, contents, refu
 from s2ictl.sources.options import Surroundings
 from s2ictl.sources.signatures import verify
 from s2ictl.sources.submodules import Part, entered, filled, nobody, with_submodules
+from s2ictl.values import dataclass
 
 _LONGEST_LINK = 4096
 _LONGEST_SUBJECT = 80

@@ -13,11 +13,11 @@ import hashlib
 import os
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from s2ictl.files import write_whole
 from s2ictl.models import Member
+from s2ictl.values import dataclass
 
 Facts = bytes
 """Of a file: its device, inode, size, times of its content and of itself, and mode, as the kernel says them."""

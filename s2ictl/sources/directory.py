@@ -12,7 +12,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from s2ictl.sources.ignore import LARGEST as LARGEST_RULES
 from s2ictl.sources.ignore import NAME, Excludes, excludes
 from s2ictl.sources.notices import tell_about
 from s2ictl.sources.options import LARGEST_READ, Surroundings
+from s2ictl.values import dataclass
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a fifo in a file's place would wait for a writer

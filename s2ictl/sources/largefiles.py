@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -47,6 +47,7 @@ from s2ictl.sources.program import Git
 from s2ictl.sources.submodules import Part
 from s2ictl.sources.walls import is_behind_walls
 from s2ictl.transport import TRANSIENT, Response, Transport
+from s2ictl.values import dataclass
 
 _BATCH = 100
 _UNUSED_FOR = 30 * 24 * 3600.0

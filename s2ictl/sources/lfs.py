@@ -6,22 +6,22 @@ others, the repository's owner or a server, so nothing is taken that was not ask
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 import msgspec
 
 from s2ictl.addresses import is_loopback, origin_of, shown, split
 from s2ictl.errors import FetchSourceFailed, Refused
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
 
 LARGEST_POINTER = 1024
 BEGINNING = b"version https://git-lfs.github.com/"
 MEDIA_TYPE = "application/vnd.git-lfs+json"
-_POINTER = re.compile(
+_POINTER = expression(
     rb"version https://git-lfs\.github\.com/spec/v1\n(?:ext-[^\n]+\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]{1,18})\n?"
 )
-_HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\xa0-\xff]*")
+_HEADER = expression(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t\x20-\x7e\xa0-\xff]*")
 _FOREIGN_HEADERS = frozenset({"host", "range", "content-length", "transfer-encoding", "connection", "accept-encoding"})
 
 

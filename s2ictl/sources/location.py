@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import NoReturn
 from urllib.parse import unquote, urlsplit
 
+from s2ictl import files
 from s2ictl.addresses import is_loopback
 from s2ictl.errors import FetchSourceFailed, InvalidContextDirectory, InvalidUsage, Refused
+from s2ictl.expressions import expression
 from s2ictl.models import Login, Secret, Source
 
 _LONGEST = 4096
@@ -24,20 +26,20 @@ _FORMS = (
     "or - for an archive on standard input"
 )
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_HELPER = re.compile(r"[A-Za-z0-9][A-Za-z0-9+.-]*::")
-_DRIVE = re.compile(r"[A-Za-z]:([\\/]|[^@:]*$)")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)")
-_FOREIGN = re.compile(r"(https?|ssh|file|ftps?|svn|data|javascript|mailto):", re.IGNORECASE)
-_SCP = re.compile(r"(?:(?P<user>[^@/]*)@)?(?P<host>\[[^\]/]*\]|[^:/@]*):(?P<path>.*)")
-_HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port>[0-9]{0,6}))?")
-_HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
+_CONTROL = expression(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_HELPER = expression(r"[A-Za-z0-9][A-Za-z0-9+.-]*::")
+_DRIVE = expression(r"[A-Za-z]:([\\/]|[^@:]*$)")
+_URL = expression(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)")
+_FOREIGN = expression(r"(https?|ssh|file|ftps?|svn|data|javascript|mailto):", re.IGNORECASE)
+_SCP = expression(r"(?:(?P<user>[^@/]*)@)?(?P<host>\[[^\]/]*\]|[^:/@]*):(?P<path>.*)")
+_HOST_AND_PORT = expression(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::(?P<port>[0-9]{0,6}))?")
+_HOST = expression(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_.])?")
+_USER = expression(r"[A-Za-z0-9_][A-Za-z0-9._+-]*")
 _USUAL_PORTS = {"https": 443, "http": 80, "ssh": 22}
-_ARCHIVE = re.compile(r"\.(tar|tgz|tbz2?|txz|tzst|zip|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
-_ARTIFACT = re.compile(r"\.(war|jar|ear|hpi)$", re.IGNORECASE)
-_CHECKSUM = re.compile(r"[0-9a-f]{64}")
-_NOT_IN_A_REF = re.compile(r"[ ~^:?*\[\\]|\.\.|@\{|//|^/|/$|\.$|(^|/)\.|\.lock(/|$)|^@$|^-")
+_ARCHIVE = expression(r"\.(tar|tgz|tbz2?|txz|tzst|zip|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)
+_ARTIFACT = expression(r"\.(war|jar|ear|hpi)$", re.IGNORECASE)
+_CHECKSUM = expression(r"[0-9a-f]{64}")
+_NOT_IN_A_REF = expression(r"[ ~^:?*\[\\]|\.\.|@\{|//|^/|/$|\.$|(^|/)\.|\.lock(/|$)|^@$|^-")
 
 
 def parse_source(
@@ -83,7 +85,7 @@ def parse_file(text: str, *, allow_http: bool, cwd: Path, certain: bool = False)
     if source.kind == "stdin":
         return source
     name = source.location.rpartition("/")[2]
-    there = source.path is not None and _is(source.path, Path.is_file)
+    there = source.path is not None and files.is_file(source.path)
     meant = certain or checksum or there or _ARTIFACT.search(name) or _ARCHIVE.search(name)
     return replace(source, kind="archive") if meant and _can_be_file(source) else None
 
@@ -105,7 +107,7 @@ def refuse_control_characters(name: str, value: str) -> None:
 
 def _split(text: str, cwd: Path) -> tuple[str, str, str]:
     # A directory may have a # in its name; an address has it percent-encoded.
-    if "#" not in text or _exists(cwd / text):
+    if "#" not in text or files.exists(cwd / text):
         return text, "", ""
     address, _, fragment = text.partition("#")
     ref, _, directory = fragment.partition(":")
@@ -120,17 +122,6 @@ def _checksum(fragment: str) -> str:
     if not _CHECKSUM.fullmatch(digest):
         raise InvalidUsage("#sha256= is not followed by 64 hexadecimal digits", hint="sha256sum FILE prints them")
     return digest
-
-
-def _exists(path: Path) -> bool:
-    return _is(path, Path.exists)
-
-
-def _is(path: Path, question: Callable[[Path], bool]) -> bool:
-    try:
-        return question(path)
-    except OSError:
-        return False
 
 
 def _one_of(flag: str, given: str, fragment: str) -> str:
@@ -167,7 +158,7 @@ def _as_archive(source: Source, checksum: str) -> Source:
         if checksum:
             raise InvalidUsage(f"{source.location[:120]} is no archive, so it has no checksum", hint=_FORMS)
         return source
-    there = source.path is not None and _is(source.path, Path.is_file)
+    there = source.path is not None and files.is_file(source.path)
     name = source.location.rpartition("/")[2]
     if _ARTIFACT.search(name) and (there or source.path is None):
         hint = f"s2ictl b2i {source.path}" if there else f"bring it here: s2ictl b2i {name}"
@@ -178,7 +169,7 @@ def _as_archive(source: Source, checksum: str) -> Source:
 def _can_be_file(source: Source) -> bool:
     if source.path is None:
         return source.location.startswith(("https://", "http://"))
-    return not _is(source.path, Path.is_dir)
+    return not files.is_directory(source.path)
 
 
 # -------------------------------------------------------------------------------------------------------- addresses
@@ -190,7 +181,9 @@ def _parse_address(address: str, *, allow_http: bool, cwd: Path) -> Source:
     if address == "-":
         return Source(kind="stdin", location="-")
     if address.startswith("-"):
-        raise InvalidUsage(f"{address[:80]!r} looks like a flag, not like a source", hint=f"./{address} is a directory")
+        raise InvalidUsage(
+            f"{address[:80]!r} looks like a flag, not like a source", hint=f"what lies here is ./{address[:80]}"
+        )
     if _HELPER.match(address):
         raise Refused(
             f"{address.partition('::')[0]}:: runs a program of this machine, and is never a source", hint=_FORMS

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,6 +22,7 @@ from s2ictl.sources.places import Mirror, mirror, neutral, sweep, tidy
 from s2ictl.sources.program import Git, Patience, variables
 from s2ictl.sources.refs import Refs, Wanted, advertised, is_full, wanted
 from s2ictl.sources.words import NotOffered, explain_local, explain_remote
+from s2ictl.values import dataclass
 
 T = TypeVar("T")
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 from s2ictl.archives import CHUNK, Budget, Reader
 from s2ictl.errors import InvalidContextDirectory, LimitReached
 from s2ictl.sources.options import LARGEST_READ
 from s2ictl.sources.program import Git
+from s2ictl.values import dataclass
 
 LINK, MODULE = 0o120000, 0o160000
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from s2ictl.archives import Limits
 from s2ictl.events import Emit
 from s2ictl.models import Login, Secret
 from s2ictl.sources.walls import Resolve, resolved
+from s2ictl.values import dataclass
 
 LARGEST_READ = 16 << 20  # of one file that is read whole, such as a script or an ignore file
 

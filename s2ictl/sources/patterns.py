@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
 
 _LONGEST = 4096
-_SIGN = re.compile(r"\\.|\[[!^]?\]?(?:\\.|[^\]\\])*\]|\*+|[^\\\[]", re.DOTALL)
-_IN_CLASS = re.compile(r"\\?(.)(?:-(?!$)\\?(.))?", re.DOTALL)
-_ANYTHING = re.compile(r".*", re.DOTALL)
+_SIGN = expression(r"\\.|\[[!^]?\]?(?:\\.|[^\]\\])*\]|\*+|[^\\\[]", re.DOTALL)
+_IN_CLASS = expression(r"\\?(.)(?:-(?!$)\\?(.))?", re.DOTALL)
+_ANYTHING = expression(r".*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,27 +9,27 @@ the last of them is gone, and whoever then gets it may clear away what they left
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from s2ictl.errors import LimitReached
 from s2ictl.events import Notice
+from s2ictl.expressions import expression
+from s2ictl.files import taken
 from s2ictl.sources.options import Surroundings
 from s2ictl.sources.program import Git, variables
 from s2ictl.sources.words import explain_local
+from s2ictl.values import dataclass
 
 _ATTRIBUTES = "* -export-ignore -export-subst\n"  # a tree streamed from here is what a clone would be
-_MIRROR = re.compile(r"[0-9a-f]{32}\.[1-9][0-9]*")
+_MIRROR = expression(r"[0-9a-f]{32}\.[1-9][0-9]*")
 _MOST_PACKS = 50
 _DAY = 24 * 3600.0
 _REPLACED_FOR, _UNUSED_FOR = _DAY, 30 * _DAY
@@ -120,7 +120,7 @@ def _locked(path: Path, surroundings: Surroundings) -> Iterator[int]:
     with path.open("wb") as file:
         deadline = time.monotonic() + surroundings.options.timeout
         waited = False
-        while not _taken(file.fileno()):
+        while not taken(file.fileno()):
             if not waited:
                 surroundings.emit(Notice(text="another build fetches the same source; waiting for it"))
                 waited = True
@@ -128,14 +128,6 @@ def _locked(path: Path, surroundings: Surroundings) -> Iterator[int]:
                 raise LimitReached("another build has been fetching the same source for too long", hint="try again")
             surroundings.wait(0.1)
         yield file.fileno()
-
-
-def _taken(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @contextmanager
@@ -187,6 +179,6 @@ def is_mirror(place: Path) -> bool:
 def remove_unlocked(place: Path) -> bool:
     """Remove a mirror, unless somebody holds it; whether it is gone."""
     with (place.parent / f"{place.stem}.lock").open("wb") as file:
-        if _taken(file.fileno()):
+        if taken(file.fileno()):
             shutil.rmtree(place, ignore_errors=True)
     return not place.exists()

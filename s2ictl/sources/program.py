@@ -17,13 +17,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, cast
 
 from s2ictl.archives import CHUNK, Reader
 from s2ictl.errors import LimitReached, S2IError, Unreachable
 from s2ictl.sources.words import Explain
+from s2ictl.values import dataclass
 
 if TYPE_CHECKING:
     from git import Git as GitPython

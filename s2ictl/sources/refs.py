@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from s2ictl.errors import FetchSourceFailed, InvalidUsage, S2IError
+from s2ictl.expressions import expression
 from s2ictl.sources.location import check_ref
+from s2ictl.values import dataclass
 
-_FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_SHORT = re.compile(r"[0-9a-fA-F]{4,63}")
+_FULL = expression(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_SHORT = expression(r"[0-9a-fA-F]{4,63}")
 _NAMED = 8
 
 

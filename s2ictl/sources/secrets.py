@@ -6,11 +6,12 @@ Only the names of its keys are ever said, never what stands in them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from s2ictl.errors import FetchSourceUnauthorized
 from s2ictl.models import Login, Logins, Secret
 from s2ictl.sources.options import FetchOptions
+from s2ictl.values import dataclass
 
 _KEY, _PASSWORD = "ssh-privatekey", "password"
 _NEEDED = {

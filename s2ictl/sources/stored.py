@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from s2ictl.errors import InvalidUsage
+from s2ictl.expressions import expression
 from s2ictl.sources.places import is_mirror, remove_unlocked
+from s2ictl.values import dataclass
 
 _READ_NOW = 15 * 60.0  # seconds in which a tree of any size has reached its engine
 _SOURCES = ("git", "lfs")
 _NAMES = {
-    "lfs": re.compile(r"[0-9a-f]{64}"),
-    "digests": re.compile(r"[0-9a-f]{32}"),
-    "images": re.compile(r"[0-9a-f]{64}\.json"),
+    "lfs": expression(r"[0-9a-f]{64}"),
+    "digests": expression(r"[0-9a-f]{32}"),
+    "images": expression(r"[0-9a-f]{64}\.json"),
 }
 
 

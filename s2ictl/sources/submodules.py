@@ -8,7 +8,7 @@ did not name.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from s2ictl.addresses import is_loopback, split
@@ -24,6 +24,7 @@ from s2ictl.sources.options import Surroundings
 from s2ictl.sources.walls import is_behind_walls
 from s2ictl.sources.words import last_words
 from s2ictl.sources.working_copy import borrowed
+from s2ictl.values import dataclass
 
 _DEEPEST = 3
 _MOST = 200

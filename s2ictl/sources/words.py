@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from s2ictl.errors import FetchSourceFailed, FetchSourceUnauthorized, LimitReached, Refused, S2IError, Unreachable
+from s2ictl.expressions import expression
+from s2ictl.values import dataclass
 
 Explain = Callable[[str], S2IError]
 
 _KEPT_LINES = 8
 _KEPT_CHARACTERS = 1000
-_PROGRESS = re.compile(r"(remote: )?\w[\w ]*:\s+\d+(% \(\d+/\d+\)|,)|(remote: )?(Total|Enumerating|Counting) ")
+_PROGRESS = expression(r"(remote: )?\w[\w ]*:\s+\d+(% \(\d+/\d+\)|,)|(remote: )?(Total|Enumerating|Counting) ")
 
 
 class NotOffered(FetchSourceFailed):

@@ -6,7 +6,7 @@ The objects are read through an empty repository of our own that borrows them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from s2ictl.errors import FetchSourceFailed, S2IError
@@ -20,6 +20,7 @@ from s2ictl.sources.places import neutral
 from s2ictl.sources.program import Git, Patience, variables
 from s2ictl.sources.refs import Refs, wanted
 from s2ictl.sources.words import explain_local
+from s2ictl.values import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

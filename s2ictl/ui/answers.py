@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
-from s2ictl.ui.text import printable
+from s2ictl.expressions import expression
+from s2ictl.ui.text import harmless_json, printable
+from s2ictl.values import dataclass
 
-_NO_TEXT = re.compile("[\ud800-\udfff]")
+_NO_TEXT = expression("[\ud800-\udfff]")
 
 Output = Literal["text", "json", "yaml", "name"]
 
@@ -36,7 +36,7 @@ def _json(answer: Answer) -> str:
     import msgspec
 
     # Not msgspec's JSON: a name of a file may hold bytes that are no text, and letters that a terminal obeys.
-    return json.dumps(msgspec.to_builtins(answer.data), indent=2)
+    return harmless_json(json.dumps(msgspec.to_builtins(answer.data), indent=2))
 
 
 def _yaml(answer: Answer) -> str:

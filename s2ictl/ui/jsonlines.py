@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, TextIO
 
 from s2ictl.events import Event
 from s2ictl.ui.streams import tell
+from s2ictl.ui.text import harmless_json
+from s2ictl.values import dataclass
 
 
 @dataclass(slots=True)
@@ -32,6 +34,4 @@ class JsonLines:
 
 def one_line(document: Mapping[str, Any]) -> str:
     """JSON in ASCII: bytes that are no text, and whatever a reader could take for the end of a line, are escaped."""
-    text = json.dumps(document, separators=(",", ":"))
-    # The same value, but none of the commands that a CI looks for anywhere in a line: `##[…]`, `##vso[…]`.
-    return text.replace("##", "#\\u0023")
+    return harmless_json(json.dumps(document, separators=(",", ":")))

@@ -11,7 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TextIO
 
 from s2ictl.errors import S2IError
@@ -20,6 +20,7 @@ from s2ictl.ui.row import fitted, latest
 from s2ictl.ui.steps import Step, Steps
 from s2ictl.ui.terminal import Piece, Terminal
 from s2ictl.ui.text import facts, harmless, moved, seconds, size
+from s2ictl.values import dataclass
 
 _TICK_SECONDS = 0.1
 _HIDDEN_LINES = 20

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Literal, Protocol, TextIO
 
 from s2ictl.events import Emit, Event
 from s2ictl.ui.forges import forge_of
+from s2ictl.values import dataclass
 
 Looks = Literal["auto", "live", "plain", "json"]
 

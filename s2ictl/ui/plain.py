@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TextIO
 
 from s2ictl.events import Event, Line, Notice, Progress, StepFinished, StepStarted
@@ -12,6 +12,7 @@ from s2ictl.ui.forges import NONE, Forge, annotation
 from s2ictl.ui.steps import Steps
 from s2ictl.ui.streams import tell
 from s2ictl.ui.text import facts, harmless, moved
+from s2ictl.values import dataclass
 
 _PROGRESS_SECONDS = 1.0
 

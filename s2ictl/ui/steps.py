@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from s2ictl.events import StepFinished, StepStarted
 from s2ictl.ui.text import harmless
+from s2ictl.values import dataclass
 
 _LONGEST_SUBJECT = 500
 

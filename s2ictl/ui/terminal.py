@@ -10,10 +10,10 @@ import functools
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
 from s2ictl.ui.streams import tell
+from s2ictl.values import dataclass
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-import re
-
 from s2ictl.events import Progress, StepFinished
+from s2ictl.expressions import expression
 
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_COLORS = re.compile(r"\x1b\[[0-9;:]*[mK]")
+_CONTROL = expression(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_COLORS = expression(r"\x1b\[[0-9;:]*[mK]")
 
 # GitHub obeys `::` at the head of a line and `##[` anywhere in it, Azure `##vso[`, TeamCity `##teamcity[`.
-_HEAD = re.compile(r"^(\s*:)(?=:)")
-_ANYWHERE = re.compile(r"#(?=#\w*\[)")
+_HEAD = expression(r"^(\s*:)(?=:)")
+_ANYWHERE = expression(r"#(?=#\w*\[)")
 
 
 def printable(text: str) -> str:
-    """Escape what a terminal would obey: C0, C1, line separators, bidirectional overrides, lone surrogates."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    """Escape what a terminal would obey: C0, C1, line separators, bidirectional overrides, lone surrogates.
+
+    What a CI obeys wherever it stands is parted.
+    """
+    return _ANYWHERE.sub("# ", _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text))
 
 
 def harmless(text: str) -> str:
     """A line of a foreign program: colors are left out, the rest is escaped, and it is no command to any CI."""
-    return _HEAD.sub(r"\1 ", _ANYWHERE.sub("# ", printable(_COLORS.sub("", text))))
+    return _HEAD.sub(r"\1 ", printable(_COLORS.sub("", text)))
+
+
+def harmless_json(text: str) -> str:
+    """The same JSON, in which no CI finds a command."""
+    return text.replace("##", "#\\u0023")
 
 
 def seconds(value: float) -> str:

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [start-up] [trees] [languages]`; without a word all of them."""
+"""`python -m tests.bench [start-up] [trees] [languages] [artifacts]`; without a word all of them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.bench import languages, start_up, trees
+from tests.bench import artifacts, languages, start_up, trees
 from tests.bench.goals import Measured, report
 
 PARTS: Mapping[str, Callable[[], Iterable[Measured]]] = {
     "start-up": start_up.measured,
     "trees": trees.measured,
     "languages": languages.measured,
+    "artifacts": artifacts.measured,
 }
 
 

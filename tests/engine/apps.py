@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from socketserver import TCPServer
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from docker import errors
 
@@ -33,6 +33,7 @@ from tests.testbed import certificates
 
 T = TypeVar("T")
 
+OURS = "localhost:9/under-test"  # no registry is there: what the engine has not is made, and never somebody else's
 COMPANY = "mirror.company.test"
 PATIENCE = 400.0  # with one build; what takes longer waits for a network that fell silent
 REQUEST = BuildRequest(
@@ -60,30 +61,31 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Works:
-    """A builder at work, under a name that is nobody's."""
+    """A builder at work, at a place that is nobody's."""
 
     client: Any
     workshop: Workshop
     folder: Folder
 
-    def image(self, name: str, files: Mapping[str, str], **changes: Any) -> str:
+    def image(self, name: str, files: Mapping[str, str | bytes], **changes: Any) -> str:
         """Build these files once; answer the image's name."""
         image = self.called(name)
         if not self.client.images.list(name=image):
             self.make(name, files, **changes)
         return image
 
-    def make(self, name: str, files: Mapping[str, str], **changes: Any) -> Made:
+    def make(self, name: str, files: Mapping[str, str | bytes], **changes: Any) -> Made:
         """Build these files, whatever has that name already; builds that say no other `app` share their caches."""
         image, said, began = self.called(name), list[Event](), time.monotonic()
-        request = replace(REQUEST, builder=self.folder.name, names=(Reference.parse(image),), **changes)
+        usual = {"builder": self.folder.word, "names": (Reference.parse(image),)}
+        request = replace(REQUEST, **{**usual, **changes})
         workshop = replace(self.workshop, fetch=lambda *_: nullcontext(tree_of(files)))
         patiently(lambda: build(request, workshop, emit=said.append))
         lines = tuple(event.text for event in said if isinstance(event, Line))
         return Made(image=image, said=lines, seconds=time.monotonic() - began)
 
     def called(self, name: str) -> str:
-        return f"s2ictl-test/{self.folder.name}-{name}:1"
+        return f"s2ictl-test/{self.folder.name}{self.folder.version}-{name}:1"
 
     def layers(self, image: str) -> tuple[str, ...]:
         """The digests of what a build has laid upon the builder: of dependencies and application, or of that alone."""
@@ -149,7 +151,7 @@ class Running:
 
     def get(self, path: str = "/", status: int = 200) -> Response:
         """The answer, once there is one with this status."""
-        expected = demo.Expectation(path=path, status=status, contains="", within=20)
+        expected = demo.Expectation(path=path, status=status, contains="", within=60)
         with Transport({}, emit=ignore, patience=HASTY) as http:
             return demo.ask(f"{self.url}{path}", expected, get=lambda url: http.once("GET", url))
 
@@ -163,13 +165,22 @@ class Running:
         return time.monotonic() - began, self.container.wait()["StatusCode"]
 
 
+class Ours(Protocol):
+    """Asks for one of our builders at work, in its first version unless another is named."""
+
+    def __call__(self, name: str, version: str = "") -> Works: ...
+
+
+def folder_of(name: str, version: str = "") -> Folder:
+    first = load(shelf(Path(__file__).parents[2] / "s2ictl") / name, prefix=OURS)
+    return first.at(version or first.version)
+
+
 @contextmanager
-def works(name: str, docker_host: str) -> Iterator[Works]:
+def works(folder: Folder, docker_host: str) -> Iterator[Works]:
     """One of our builders, made from its folder."""
     import docker
 
-    plan = load(shelf(Path(__file__).parents[2] / "s2ictl") / name)
-    folder = replace(plan, blueprint=replace(plan.blueprint, name=f"{name}-under-test"))
     environ = {**os.environ, "DOCKER_HOST": docker_host}
     with ExitStack() as stack:
         client = docker.DockerClient(base_url=docker_host, version="auto")
@@ -215,11 +226,12 @@ def over_tls(server: TCPServer, host: str, directory: Path) -> Path:
 
 def _remove_all(client: Any, engine: Keeper, folder: Folder) -> None:
     """The builder, every image that stands on it, named or not, and what the engine keeps of its builds."""
-    kept = [each for each in engine.kept() if each.kind == "cache" and folder.name in each.builder]
-    for image in client.images.list(filters={"reference": f"s2ictl/{folder.name}*"}):
-        for made in (*_made_of(client.api, image.id), image.id):
-            with suppress(errors.NotFound):  # what runs its programs may itself be made of the builder
-                client.api.remove_image(made, force=True, noprune=True)
+    kept = [each for each in engine.kept() if each.kind == "cache" and each.builder == str(folder.image)]
+    for name in (folder.runtime_image, folder.image):
+        for image in client.images.list(filters={"reference": str(name)}):
+            for made in (*_made_of(client.api, image.id), image.id):
+                with suppress(errors.NotFound):  # what runs its programs may itself be made of the builder
+                    client.api.remove_image(made, force=True, noprune=True)
     for each in kept:
         engine.forget(each)
 

@@ -16,7 +16,8 @@ import pytest
 from s2ictl.engines.docker import Docker, open_docker
 from s2ictl.leases import this_host
 from tests import testbed
-from tests.engine import tiny
+from tests.engine import apps, tiny
+from tests.engine.apps import Ours, Works
 from tests.engine.kitchen import OWNER, Kitchen
 from tests.engine.ownengine import own_engine
 from tests.engine.world import Real
@@ -30,6 +31,21 @@ def engine_facts(engine_facts: testbed.Engine, worker_id: str) -> Iterator[testb
         return
     with own_engine() as own:
         yield testbed.Engine(docker_host=own.docker_host, own=True)
+
+
+@pytest.fixture(scope="session")
+def ours(engine_facts: testbed.Engine) -> Iterator[Ours]:
+    """Our own builders at work: each is made when somebody asks for it first, and serves until the end."""
+    made = dict[str, Works]()
+    with ExitStack() as stack:
+
+        def at_work(name: str, version: str = "") -> Works:
+            folder = apps.folder_of(name, version)
+            if folder.word not in made:
+                made[folder.word] = stack.enter_context(apps.works(folder, engine_facts.docker_host))
+            return made[folder.word]
+
+        yield at_work
 
 
 @pytest.fixture(scope="module")

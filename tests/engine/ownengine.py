@@ -22,6 +22,7 @@ from tests.testbed import engine, mounts, network
 from tests.testbed.processes import eventually
 
 SLOTS = (8, 7, 6, 5)  # one for each that may be up at once; nobody else has them unless told so by his environment
+_PLACE, _PREFIX = Path("/var/tmp"), "s2iown-"  # a short path, since sockets lie in it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,9 +86,8 @@ class OwnEngine:
 def own_engine(*, size: str = "") -> Iterator[OwnEngine]:
     """An engine while the context lasts; with a `size` its data lies on a disk of that size."""
     with _slot() as slot:
-        directory = Path(tempfile.mkdtemp(prefix="s2iown-", dir="/var/tmp"))
-        common = testbed.Bed.of(os.environ, say=lambda _: None)
-        bed = replace(common, directory=directory, slot=slot, docker_host="unix:///nonexistent")
+        _sweep(slot)
+        bed = _bed(Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{slot}-", dir=_PLACE)), slot)
         try:
             with bed.locked("engine"), available(), _disk(bed.make("engine") / "data", size):
                 try:
@@ -96,8 +96,25 @@ def own_engine(*, size: str = "") -> Iterator[OwnEngine]:
                 finally:
                     engine.down(bed)
         finally:
-            assert not mounts.below(directory)
-            shutil.rmtree(directory)
+            _remove(bed.directory)
+
+
+def _bed(directory: Path, slot: int) -> testbed.Bed:
+    common = testbed.Bed.of(os.environ, say=lambda _: None)
+    return replace(common, directory=directory, slot=slot, docker_host="unix:///nonexistent")
+
+
+def _remove(directory: Path) -> None:
+    assert not mounts.below(directory)
+    shutil.rmtree(directory)
+
+
+def _sweep(slot: int) -> None:
+    """End what a run has left in this slot that was killed: as long as it is up, none can be started there."""
+    for directory in _PLACE.glob(f"{_PREFIX}{slot}-*"):
+        engine.down(_bed(directory, slot))
+        mounts.unmount(directory)
+        _remove(directory)
 
 
 @contextmanager

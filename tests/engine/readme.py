@@ -1,10 +1,11 @@
-"""The directory in which the README's examples are typed: a small application, and a finished binary."""
+"""The directory in which the README's examples are typed: a small application, a war, and a finished program."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,9 @@ def reader(directory: Path, engine: testbed.Engine, registry: testbed.Registry, 
     with (directory / "hello" / "app.py").open("a") as program:
         program.write(f"# {os.urandom(8).hex()}\n")
     (directory / "home").mkdir()
+    with zipfile.ZipFile(directory / "shop.war", "w") as war:
+        war.writestr("WEB-INF/web.xml", "<web-app/>")
+        war.writestr("index.html", "a page")
     (directory / "server.c").write_text(PROGRAM)
     subprocess.run(["gcc", "-static", "-O2", "-s", "-o", "server", "server.c"], cwd=directory, check=True)
     # What stands in the environment besides (mirrors, proxies, a CA) is how this machine reaches its packages.

@@ -17,15 +17,18 @@ from tests.cli import Shell, shell
 
 @pytest.fixture
 def here(tmp_path: Path) -> Shell:
-    return shell(tmp_path)
+    return shell(tmp_path, XDG_RUNTIME_DIR=str(tmp_path))
 
 
 def login(here: Shell, facts: testbed.Registry, password: str) -> int:
     return here.run("login", facts.closed, "-u", facts.username, "--password-stdin", stdin=password).status
 
 
-def skopeo(*words: str, said: str = "") -> str:
-    return subprocess.run(["skopeo", *words], input=said, check=True, capture_output=True, text=True).stdout.strip()
+def skopeo(*words: str, said: str = "", **environ: str) -> str:
+    ran = subprocess.run(
+        ["skopeo", *words], input=said, env=os.environ | environ, check=True, capture_output=True, text=True
+    )
+    return ran.stdout.strip()
 
 
 def test_a_login_that_is_kept_is_found_by_another_tool(here: Shell, registry_facts: testbed.Registry) -> None:
@@ -43,6 +46,23 @@ def test_a_login_that_another_tool_has_kept_is_found(here: Shell, registry_facts
     named = replace(here, environ={**here.environ, "REGISTRY_AUTH_FILE": file})
     ran = named.run("auth", "explain", registry_facts.closed, "-o", "name")
     assert (ran.status, ran.stdout) == (0, f'auths → "{registry_facts.closed}" in {file}\n')
+
+
+def test_a_login_that_another_tool_keeps_until_the_next_start_is_found(
+    here: Shell, registry_facts: testbed.Registry
+) -> None:
+    runtime = here.environ["XDG_RUNTIME_DIR"]
+    words = ("login", "--tls-verify=false", "--username", registry_facts.username, "--password-stdin")
+    skopeo(*words, registry_facts.closed, said=registry_facts.password, XDG_RUNTIME_DIR=runtime)
+    ran = here.run("auth", "check", registry_facts.closed, "-o", "json")
+    assert (ran.status, json.loads(ran.stdout)) == (
+        0,
+        {
+            "host": registry_facts.closed,
+            "username": registry_facts.username,
+            "place": f'auths → "{registry_facts.closed}" in {runtime}/containers/auth.json',
+        },
+    )
 
 
 def test_the_right_to_push_is_known_before_a_build_and_leaves_no_repository(

@@ -16,9 +16,13 @@ from typing import Any
 import pytest
 
 import s2ictl
+from s2ictl.models import Reference
+from s2ictl.registry import Repository
+from s2ictl.transport import Transport
 from tests import testbed
 from tests.cli import Ran, Shell, shell
 from tests.engine import tiny
+from tests.engine.proxy import Proxy, running
 
 BUILDER = "build-story/builder:1"
 LABELS = ("LABEL io.openshift.s2i.scripts-url=image:///usr/libexec/s2i", "USER user", "ENV PATH=/bin")
@@ -128,6 +132,26 @@ def test_a_push_is_answered_with_the_digest_and_written_where_asked(
     result = json.loads((desk.shell.cwd / "result.json").read_text())
     assert done.stdout == f"{name}@{result['digest']}\n"
     assert [step["name"] for step in result["steps"]] == ["fetch", "choose builder", "assemble", "deliver"]
+
+
+def test_several_tags_are_one_push_of_the_layers_and_one_digest(desk: Desk, registry_facts: testbed.Registry) -> None:
+    with running(Proxy(upstream=registry_facts.open)) as proxy:
+        names = [f"{proxy.address}/build-story/tags:{tag}" for tag in ("1.4", "1", "latest")]
+        tags = [word for name in names for word in ("--tag", name)]
+        done = desk.type("build", ".", "--builder", BUILDER, *tags, "--push", "--force", "-o", "json")
+        said = json.loads(done.stdout)
+        assert (said["tags"], said["image"]) == (names, f"{names[0]}@{said['digest']}")
+        # The builder's layer, unless the engine knows that the registry has it; ours; the configuration.
+        assert sum(step.method == "PATCH" for step in proxy.seen) in (2, 3)
+        with Transport({}, emit=lambda _: None) as transport:
+            found = [
+                Repository(Reference.parse(name), transport=transport, logins=no_login).resolve() for name in names
+            ]
+    assert found == [said["digest"]] * 3
+
+
+def no_login(_: str) -> None:
+    """The registry is open."""
 
 
 def test_a_refused_push_says_that_no_login_was_found(desk: Desk, registry_facts: testbed.Registry) -> None:

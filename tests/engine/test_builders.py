@@ -111,6 +111,7 @@ def test_any_image_with_the_labels_is_shown(desk: Desk) -> None:
     assert shown == {
         "name": "",
         "version": "",
+        "versions": [],
         "image": FOREIGN,
         "runtime-image": "",
         "base": "",
@@ -324,7 +325,7 @@ def test_a_builder_is_made_through_a_proxy_and_a_private_ca_and_nothing_of_them_
         built = desk.with_(**environ).type("build", NAME)
     image = f"s2ictl/{NAME}:1.0"
     assert (built.status, built.stdout) == (0, f"{image}\n"), built.stderr
-    assert any(host.endswith("debian.org") for host in hosts), hosts
+    assert hosts != set()  # the other download was told to go without
     with tmp_path.joinpath("image.tar").open("wb") as file:
         for chunk in desk.api.get_image(image):
             file.write(chunk)

@@ -17,7 +17,6 @@ from s2ictl.engines.client import CONNECT, Answer, Api
 from s2ictl.engines.connection import connected
 from s2ictl.engines.docker import Docker
 from s2ictl.engines.images import STALL
-from s2ictl.engines.wire import Request
 from s2ictl.errors import (
     AssembleFailed,
     InvalidUsage,
@@ -30,6 +29,7 @@ from s2ictl.errors import (
 from s2ictl.events import Event, Line
 from s2ictl.leases import this_host
 from s2ictl.models import Confinement, Volume
+from s2ictl.wire import Request
 from tests import testbed
 from tests.engine import tiny
 from tests.engine.world import Real, built

@@ -14,6 +14,7 @@ from tests import testbed
 from tests.cli import Shell, shell
 from tests.engine import tiny
 from tests.engine.kitchen import APP, Found, Kitchen, committed
+from tests.engine.world import believed
 
 SCRIPTS = tiny.SCRIPTS
 
@@ -163,7 +164,7 @@ def test_the_result_is_labelled_with_the_digest_that_its_builder_has_in_the_regi
 ) -> None:
     local, there = kitchen.builder(), f"{registry_facts.open}/whole-story/app-builder:1"
     kitchen.api.tag(local, *there.rsplit(":", 1))
-    digest = kitchen.engine.push(Reference.parse(there), login=None, emit=lambda _: None)
+    digest = kitchen.engine.push(Reference.parse(there), login=None, confirm=believed, emit=lambda _: None)
     labels = kitchen.build(there).facts.labels
     assert labels["org.opencontainers.image.base.digest"] == digest
     assert labels["org.opencontainers.image.base.name"] == there

@@ -18,7 +18,7 @@ from s2ictl.leases import name_for, this_host
 from s2ictl.models import Login, Reference, Secret
 from tests import testbed
 from tests.engine import tiny
-from tests.engine.world import Real, built, last_layer, saved
+from tests.engine.world import Real, believed, built, last_layer, saved
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import *  # noqa: F403  (the tests themselves)
 from tests.fakes.engine_contract import NAME, SCRIPTS, ask, assembly
@@ -98,6 +98,9 @@ def test_a_builder_for_another_platform_is_named_as_one(world: Real) -> None:
     world.stack.callback(world.api.remove_image, "contract/foreign:1", force=True)
     with pytest.raises(WrongPlatform, match="contract/foreign:1 is for linux/s390x, the engine runs linux/"):
         ask(world, Reference.parse("contract/foreign:1"))
+    held = world.engine.held("contract/foreign:1")
+    assert held is not None
+    assert held.platform == "linux/s390x"
 
 
 # ------------------------------------------------------------------------------------------------ what assemble does
@@ -194,7 +197,7 @@ def test_a_pushed_image_has_the_digest_of_the_registry_and_can_be_pulled(
 ) -> None:
     name = Reference.parse(f"{registry_facts.open}/engine/pushed:1")
     built(world, "true", names=(name,))
-    digest = world.engine.push(name, login=None, emit=lambda _: None)
+    digest = world.engine.push(name, login=None, confirm=believed, emit=lambda _: None)
     world.api.remove_image(str(name), force=True)
     facts = world.engine.facts(str(name), pull="if-not-present", login=None, emit=lambda _: None)
     assert facts is not None
@@ -205,21 +208,21 @@ def test_a_closed_registry_wants_the_login_and_takes_it(world: Real, registry_fa
     name = Reference.parse(f"{registry_facts.closed}/engine/closed:1")
     built(world, "true", names=(name,))
     with pytest.raises(PushUnauthorized):
-        world.engine.push(name, login=None, emit=lambda _: None)
+        world.engine.push(name, login=None, confirm=believed, emit=lambda _: None)
     login = Login(
         host=registry_facts.closed,
         username=registry_facts.username,
         password=Secret(registry_facts.password),
         origin="the test",
     )
-    assert world.engine.push(name, login=login, emit=lambda _: None).startswith("sha256:")
+    assert world.engine.push(name, login=login, confirm=believed, emit=lambda _: None).startswith("sha256:")
 
 
 def test_a_registry_that_is_not_there_is_unreachable(world: Real) -> None:
     name = Reference.parse("127.0.0.1:1/engine/lost:1")
     built(world, "true", names=(name,))
     with pytest.raises(Unreachable):
-        world.engine.push(name, login=None, emit=lambda _: None)
+        world.engine.push(name, login=None, confirm=believed, emit=lambda _: None)
     with pytest.raises(Unreachable):
         world.engine.facts("127.0.0.1:1/engine/other:1", pull="always", login=None, emit=lambda _: None)
 

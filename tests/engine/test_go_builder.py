@@ -18,7 +18,8 @@ from s2ictl.errors import AssembleFailed
 from s2ictl.models import BuildSecret, Confinement, Reference, Secret
 from tests import testbed
 from tests.engine import apps
-from tests.engine.apps import Works
+from tests.engine.apps import Ours, Works
+from tests.engine.world import believed
 from tests.fakes.loopback import served
 
 CANARY = "canary-77ab3f"
@@ -88,9 +89,8 @@ RUN = "#!/bin/sh\nexec /usr/libexec/s2i/run\n"
 
 
 @pytest.fixture(scope="module")
-def works(engine_facts: testbed.Engine) -> Iterator[Works]:
-    with apps.works("go", engine_facts.docker_host) as made:
-        yield made
+def works(ours: Ours) -> Works:
+    return ours("go")
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_a_changed_line_sends_the_layer_of_the_application_alone(
     changed = {**SHOP, "cmd/shop/main.go": WHO.replace('" "', '"  "')}
     for image in (works.image("shop", SHOP), works.image("changed", changed)):
         engine.name(works.client.images.get(image).id, (name,))
-        engine.push(name, login=None, emit=apps.ignore)
+        engine.push(name, login=None, confirm=believed, emit=apps.ignore)
         layers.append(layers_of(name))
     works.client.images.remove(str(name))
     first, second = layers

@@ -13,9 +13,10 @@ import tarfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,6 @@ REQUEST = BuildRequest(
     epoch=EPOCH,
     force=True,
 )
-CENTRAL = "https://repo.maven.apache.org/maven2"
 USER, CANARY = "somebody", "canary-9c2e71"
 SILENT = ("gson-2.13.2.pom", "gson-2.13.2.jar")
 
@@ -164,6 +164,7 @@ class Mirror:
 class _Mirror(ThreadingHTTPServer):
     """What is named in `silent` is not sent the first time that it is asked for; of a jar the head is."""
 
+    origin: Callable[[], str]
     fetched: list[str]
     silent: set[str]
     answers: dict[str, tuple[int, bytes]]
@@ -181,7 +182,7 @@ class _Mirrored(BaseHTTPRequestHandler):
             self._answer(401, b"")
             return
         if self.path not in self.server.answers:
-            response = self.server.central.request("GET", CENTRAL + self.path, timeout=5, retries=5)
+            response = self.server.central.request("GET", self.server.origin() + self.path, timeout=5, retries=5)
             self.server.answers[self.path] = response.status, response.data
         self.server.fetched.append(self.path)
         name = self.path.rpartition("/")[2]
@@ -220,13 +221,15 @@ LOGIN = "Basic " + base64.b64encode(f"{USER}:{CANARY}".encode()).decode()
 
 @contextmanager
 def mirroring(
+    origin: Callable[[], str],
     host: str,
     tls: Pair | None = None,
     silent: Iterable[str] = (),
     answers: Mapping[str, tuple[int, bytes]] | None = None,
 ) -> Iterator[Mirror]:
-    """A mirror that knows these answers already, and asks for others."""
+    """A mirror that knows these answers already, and asks for others where the repository itself is."""
     server = _Mirror((host, 0), _Mirrored)
+    server.origin = origin
     server.fetched, server.answers, server.silent = [], dict(answers or {}), set(silent)
     server.closing = threading.Event()
     server.central = urllib3.PoolManager(maxsize=8, ca_certs=str(BUNDLE) if BUNDLE else None)
@@ -241,6 +244,18 @@ def mirroring(
             yield Mirror(url=url, fetched=server.fetched, answers=server.answers)
         finally:
             server.closing.set()
+
+
+def central(client: Any, image: str) -> str:
+    """Where Maven looks by itself, as the one in the builder says; or the mirror that this machine has."""
+    if mirror := os.environ.get("MAVEN_MIRROR_URL"):
+        return mirror.rstrip("/")
+    model = "org/apache/maven/model/pom-4.0.0.xml"
+    script = f"cd /tmp && jar --extract --file /usr/share/java/maven3-model-builder.jar {model} && cat {model}"
+    (address, *_) = re.findall(
+        r"<url>(.*)</url>", client.containers.run(image, ["sh", "-c", script], remove=True).decode()
+    )
+    return str(address)
 
 
 @contextmanager
@@ -315,6 +330,7 @@ class Works:
     folder: Folder
     mirror: Mirror
     gateway: str
+    origin: Callable[[], str]
 
     def request(self, **build_env: str) -> BuildRequest:
         return replace(REQUEST, build_env=tuple((name, Secret(value)) for name, value in build_env.items()))
@@ -421,7 +437,8 @@ def works(engine_facts: testbed.Engine) -> Iterator[Works]:
             download=lambda *_: None,
         )
         (network,) = client.api.inspect_network("bridge")["IPAM"]["Config"]
-        mirror = stack.enter_context(mirroring(network["Gateway"]))
+        origin = cache(partial(central, client, str(folder.image)))
+        mirror = stack.enter_context(mirroring(origin, network["Gateway"]))
         yield Works(
             client=client,
             engine=engine,
@@ -429,6 +446,7 @@ def works(engine_facts: testbed.Engine) -> Iterator[Works]:
             folder=folder,
             mirror=mirror,
             gateway=network["Gateway"],
+            origin=origin,
         )
 
 
@@ -473,7 +491,7 @@ def roundabout(works: Works, sample: demo.Trial, tmp_path_factory: pytest.TempPa
     company = authority(tmp_path_factory.mktemp("company") / "ca")
     pair = company.issue("mirror", subject="/CN=mirror", alternatives=[f"IP:{works.gateway}"])
     with (
-        mirroring(works.gateway, pair, SILENT, works.mirror.answers) as mirror,
+        mirroring(works.origin, works.gateway, pair, SILENT, works.mirror.answers) as mirror,
         proxying(works.gateway) as (proxy, led),
     ):
         environ = {
@@ -548,7 +566,7 @@ def test_a_war_without_a_container_of_its_own_is_refused_with_what_serves(works:
     with pytest.raises(AssembleFailed) as caught:
         works.image("war", {"deployments/shop.war": war.getvalue()})
     assert "shop.war needs a servlet container, and there is none in this builder" in caught.value.detail
-    assert "s2ictl build SOURCE IMAGE" in caught.value.detail
+    assert "s2ictl build SOURCE tomcat" in caught.value.detail
 
 
 def test_a_level_that_no_jdk_serves_is_refused_with_the_nearest(works: Works) -> None:

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 import pytest
 
 from s2ictl.engines.docker import open_docker
-from s2ictl.errors import S2IError, Unreachable
+from s2ictl.errors import Unreachable
 from s2ictl.events import Event, Line, Notice
 from s2ictl.leases import this_host
 from s2ictl.models import Reference
 from tests import testbed
 from tests.engine.wires import breaking
-from tests.engine.world import Real, made_of, text_of
+from tests.engine.world import Real, believed, made_of, text_of
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import NAME, ask, assembly
 
@@ -80,10 +80,11 @@ def test_output_that_was_not_heard_is_said_to_be_missing(world: Real, engine_fac
     ]
 
 
-def test_a_push_whose_answer_broke_off_is_no_success(
+def test_a_push_whose_answer_broke_off_is_made_again_and_pushes_nothing_twice(
     world: Real, engine_facts: testbed.Engine, registry_facts: testbed.Registry
 ) -> None:
     name = Reference.parse(f"{registry_facts.open}/engine/broken-off:1")
     world.engine.assemble(assembly(world.builder(ONCE), names=(name,)), lambda _: None)
-    with on_a_bad_wire(world, engine_facts, r"POST \S+/push", after=250) as bad, pytest.raises(S2IError):
-        bad.engine.push(name, login=None, emit=lambda _: None)
+    with on_a_bad_wire(world, engine_facts, r"POST \S+/push", after=250) as bad:
+        digest = bad.engine.push(name, login=None, confirm=believed, emit=lambda _: None)
+    assert world.engine.push(name, login=None, confirm=believed, emit=lambda _: None) == digest

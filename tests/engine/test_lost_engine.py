@@ -15,11 +15,11 @@ import pytest
 
 from s2ictl.engines.client import Api
 from s2ictl.engines.docker import Docker, open_docker
-from s2ictl.engines.wire import Way
 from s2ictl.errors import CommitContainerFailed, ConnectionLost, LimitReached, PullBuilderImageFailed, Unreachable
 from s2ictl.events import Event, Line, Notice
 from s2ictl.leases import this_host
 from s2ictl.models import ImageConfig
+from s2ictl.wire import Way
 from tests.engine import tiny
 from tests.engine.kitchen import APP, Kitchen
 from tests.engine.ownengine import OwnEngine, own_engine
@@ -119,9 +119,9 @@ class Hasty(socket.socket):
     def settimeout(self, seconds: float | None) -> None:
         super().settimeout(min(seconds or 1.5, 1.5))
 
-    def sendall(self, data: Buffer, flags: int = 0) -> None:
+    def send(self, data: Buffer, flags: int = 0) -> int:
         self._hears(bytes(data))
-        super().sendall(data, flags)
+        return super().send(data, flags)
 
 
 @contextmanager

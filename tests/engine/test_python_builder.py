@@ -13,9 +13,8 @@ import pytest
 
 from s2ictl.errors import AssembleFailed
 from s2ictl.models import Confinement, Secret
-from tests import testbed
-from tests.engine import apps, packages
-from tests.engine.apps import COMPANY, Works
+from tests.engine import packages
+from tests.engine.apps import COMPANY, Ours, Works
 from tests.engine.packages import CANARY, Index
 
 WHEELS = ("bottle", "gunicorn", "uvicorn", "starlette", "uv<1", "poetry<3", "poetry-plugin-export<2")
@@ -82,9 +81,8 @@ url = "{index}"
 
 
 @pytest.fixture(scope="module")
-def works(engine_facts: testbed.Engine) -> Iterator[Works]:
-    with apps.works("python", engine_facts.docker_host) as made:
-        yield made
+def works(ours: Ours) -> Works:
+    return ours("python")
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import socket
+import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -88,6 +90,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, host, days in (
         ("good", "IP:127.0.0.1", "9"),
         ("other", "DNS:example.com", "9"),
+        ("elsewhere", "DNS:elsewhere.invalid", "9"),
         ("old", "IP:127.0.0.1", "-1"),
     ):
         (directory / f"{name}.cnf").write_text(f"subjectAltName={host}")
@@ -151,6 +154,58 @@ def test_a_certificate_that_is_wrong_is_said_and_never_gone_around(
         repository = Repository(image, transport=transport, logins=lambda _: None, insecure=frozenset({host}))
         with pytest.raises(Unreachable, match=words):
             repository.resolve()
+
+
+@contextmanager
+def tunnelling(context: ssl.SSLContext | None, asked: list[bytes]) -> Iterator[str]:
+    """A proxy, behind TLS or not, that carries one connection to wherever CONNECT says."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            plain, _ = listener.accept()
+            with context.wrap_socket(plain, server_side=True) if context else plain as client:
+                asked.append(client.recv(65536))
+                port = int(asked[0].split()[1].rpartition(b":")[2])
+                with socket.create_connection(("127.0.0.1", port)) as server:
+                    client.sendall(b"HTTP/1.1 200 Go on\r\n\r\n")
+                    back = threading.Thread(target=carry, args=(server, client), daemon=True)
+                    back.start()
+                    carry(client, server)
+                    back.join()
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield f"{'https' if context else 'http'}://proxy:canary@127.0.0.1:{listener.getsockname()[1]}"
+        thread.join()
+
+
+def carry(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize("secure", [False, True])
+def test_a_registry_is_reached_through_a_proxy_with_tls_inside_of_what_the_proxy_carries(
+    secure: bool, certificates: Path, emit: Emit
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if secure else None
+    if context:
+        context.load_cert_chain(certificates / "good.pem", certificates / "good.key")
+    asked: list[bytes] = []
+    content = os.urandom(3 << 20)
+    with with_tls(certificates, "elsewhere") as host, tunnelling(context, asked) as proxy:
+        # This machine is never asked through a proxy, so it has another name here, which the proxy alone knows.
+        name = f"elsewhere.invalid:{host.partition(':')[2]}"
+        environ = {"https_proxy": proxy}
+        with Transport(environ, emit=emit, ca_bundle=certificates / "ca.pem") as transport:
+            reference = Reference(registry=name, repository="app", tag="1")
+            repository = Repository(reference, transport=transport, logins=lambda _: None)
+            assert b"".join(repository.read(repository.write(blob(content)))) == content
+    lines = asked[0].decode().split("\r\n")
+    assert (lines[0], "Proxy-Authorization: Basic cHJveHk6Y2FuYXJ5" in lines) == (f"CONNECT {name} HTTP/1.1", True)
 
 
 # ------------------------------------------------------------------------------------------------------------- others

@@ -9,9 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from tests import testbed
-from tests.engine import apps
-from tests.engine.apps import Running, Works
+from tests.engine.apps import Ours, Running, Works
 
 TEXT = "body { margin: 4rem }\n" * 200
 SITE = {
@@ -31,9 +29,8 @@ SITE = {
 
 
 @pytest.fixture(scope="module")
-def works(engine_facts: testbed.Engine) -> Iterator[Works]:
-    with apps.works("static", engine_facts.docker_host) as made:
-        yield made
+def works(ours: Ours) -> Works:
+    return ours("static")
 
 
 @pytest.fixture(scope="module")

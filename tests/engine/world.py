@@ -13,7 +13,7 @@ from typing import Any
 
 from s2ictl.engines.docker import Docker
 from s2ictl.events import Event, Line
-from s2ictl.models import ImageFacts
+from s2ictl.models import ImageFacts, Reference
 from tests.engine import tiny
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import assembly
@@ -46,6 +46,11 @@ class Real:
         facts = self.engine.facts(name, pull="never", login=None, emit=lambda _: None)
         assert facts is not None
         return facts
+
+
+def believed(name: Reference, _: str) -> str:
+    """Of what was pushed the engine's word has to do."""
+    return name.digest
 
 
 def built(world: Real, script: str, **changes: Any) -> list[str]:

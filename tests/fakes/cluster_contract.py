@@ -155,7 +155,10 @@ def test_a_secret_is_read_as_bytes(world: World) -> None:
     secret = objects_of(app(world), b'{"auths":{}}')[0]
     assert secret["data"][".dockerconfigjson"] == base64.b64encode(b'{"auths":{}}').decode()
     world.cluster.apply(secret)
-    assert read_secret(world.cluster, world.namespace, "shop-registry") == {".dockerconfigjson": b'{"auths":{}}'}
+    assert read_secret(world.cluster, world.namespace, "shop-registry") == (
+        "kubernetes.io/dockerconfigjson",
+        {".dockerconfigjson": b'{"auths":{}}'},
+    )
 
 
 def test_a_missing_secret_is_named(world: World) -> None:

@@ -13,10 +13,22 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
-from s2ictl.engines import Running, accounts, outcomes
-from s2ictl.errors import ImageNotFound, LimitReached, PullBuilderImageFailed, PushUnauthorized
+from s2ictl import oci
+from s2ictl.engines import Confirm, Running, accounts, outcomes
+from s2ictl.errors import (
+    CommitContainerFailed,
+    ImageNotFound,
+    LimitReached,
+    PullBuilderImageFailed,
+    PushImageToRegistryFailed,
+    PushUnauthorized,
+    WrongPlatform,
+)
 from s2ictl.events import Emit, Line
 from s2ictl.models import Assembly, Built, ImageConfig, ImageFacts, Login, PullPolicy, Reference
+from tests.fakes import carried
+
+PLATFORM = "linux/amd64"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +52,10 @@ class Uploaded:
 
 @dataclass(slots=True, kw_only=True)
 class FakeEngine:
-    """`programs` are the scripts of images by path; `registry` holds what can be pulled, and what was pushed."""
+    """`programs` are the scripts of images by path; `registry` holds what can be pulled, and what was pushed.
+
+    `sent` are the layers that came with each image that was loaded.
+    """
 
     images: dict[str, ImageFacts] = field(default_factory=dict)
     programs: dict[str, dict[str, Script]] = field(default_factory=dict)
@@ -49,11 +64,20 @@ class FakeEngine:
     assembled: list[Assembly] = field(default_factory=list)
     uploads: list[dict[str, Uploaded]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    saved: dict[str, ImageFacts] = field(default_factory=dict)
+    layers: dict[str, bytes] = field(default_factory=dict)
+    sent: list[tuple[str, ...]] = field(default_factory=list)
     passwd: str = "root:x:0:0:root:/root:/bin/sh\nuser:x:1001:0::/opt/app:/bin/sh\n"
 
     def facts(self, image: str, *, pull: PullPolicy, login: Login | None, emit: Emit) -> ImageFacts | None:
         if pull != "never" and image in self.registry and (pull == "always" or image not in self.images):
             self.images[image] = self.registry[image]
+        known = self.held(image)
+        if known is not None and known.platform not in ("", PLATFORM):
+            raise WrongPlatform(f"{image} is for {known.platform}, the engine runs {PLATFORM}")
+        return known
+
+    def held(self, image: str) -> ImageFacts | None:
         return self.images.get(image) or self._by_id(image)
 
     def _by_id(self, image: str) -> ImageFacts | None:
@@ -65,9 +89,12 @@ class FakeEngine:
     def name(self, image: str, names: tuple[Reference, ...]) -> None:
         self._give(next(facts for facts in self.images.values() if facts.id == image), names)
 
+    def names(self) -> tuple[str, ...]:
+        return tuple(sorted(name for name in self.images if not name.startswith("sha256:")))
+
     def load_base(self, filesystem: Iterator[bytes], name: Reference, *, command: tuple[str, ...]) -> ImageFacts:
         digest = hashlib.sha256(b"".join(filesystem)).hexdigest()
-        self.images[str(name)] = ImageFacts(id=f"sha256:{digest}", command=command, platform="linux/amd64")
+        self.images[str(name)] = ImageFacts(id=f"sha256:{digest}", command=command, platform=PLATFORM)
         return self.images[str(name)]
 
     def assemble(self, assembly: Assembly, emit: Emit) -> Built:
@@ -120,14 +147,43 @@ class FakeEngine:
         if image not in {facts.id for facts in self.images.values()}:
             self.removed.append(image)
 
-    def push(self, name: Reference, *, login: Login | None, emit: Emit) -> str:
+    def push(self, name: Reference, *, login: Login | None, confirm: Confirm, emit: Emit) -> str:
         if str(name) not in self.images:
             raise ImageNotFound(f"there is no image {name}")
         if name.registry in self.closed and login is None:
             raise PushUnauthorized(f"could not push {name}")
         digest = self.images[str(name)].id
         self.registry[str(name)] = replace(self.images[str(name)], digest=digest)
+        if not confirm(name.at(digest), digest):
+            raise PushImageToRegistryFailed(f"could not push {name}")
         return digest
+
+    @contextmanager
+    def save(self, image: str) -> Iterator[Iterator[bytes]]:
+        """With layers that say which ones they are."""
+        facts = self.images.get(image) or self._by_id(image)
+        if facts is None:
+            raise ImageNotFound(f"there is no image {image} in the engine")
+        layers = [carried.packed({"layer": each.encode()}) for each in facts.layers or ("the only one",)]
+        settings = {"Labels": dict(facts.labels), "Env": list(facts.env), "User": facts.user}
+        self.saved[oci.digest_of(carried.config_of(layers, settings))] = facts
+        yield iter((carried.saved(layers, settings=settings),))
+
+    def load(self, image: Iterator[bytes]) -> str:
+        """It has the layers of what it has loaded before; what it has saved itself it knows again."""
+        try:
+            found = carried.loaded(b"".join(image))
+        except (tarfile.TarError, KeyError) as error:
+            raise CommitContainerFailed("could not load the image") from error
+        config = oci.read_config(found.config, "the image")
+        if lacking := [each for each in config.rootfs.diff_ids if each not in (*found.layers, *self.layers)]:
+            raise CommitContainerFailed("could not load the image", detail=f"no such file: {lacking[0]}")
+        self.layers.update(found.layers)
+        self.sent.append(tuple(found.layers))
+        identity = oci.digest_of(found.config)
+        facts = self.saved.get(identity) or oci.config_facts(config, id=identity, digest="")
+        self._give(facts, tuple(map(Reference.parse, found.names)))
+        return facts.id
 
     @contextmanager
     def run(self, image: str, *, ports: tuple[int, ...], env: Mapping[str, str], owner: str) -> Iterator[Running]:
@@ -153,7 +209,7 @@ def committed(config: ImageConfig) -> ImageFacts:
         entrypoint=config.entrypoint,
         command=config.command,
         exposed=config.exposed,
-        platform="linux/amd64",
+        platform=PLATFORM,
     )
 
 

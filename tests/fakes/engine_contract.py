@@ -10,8 +10,8 @@ from typing import Protocol
 
 import pytest
 
-from s2ictl.engines import Engine
-from s2ictl.errors import AssembleFailed, LimitReached, PullBuilderImageFailed
+from s2ictl.engines import Engine, Listing
+from s2ictl.errors import AssembleFailed, CommitContainerFailed, ImageNotFound, LimitReached, PullBuilderImageFailed
 from s2ictl.events import Event, Line
 from s2ictl.models import Assembly, ImageConfig, ImageFacts, Reference, Secret
 from tests.fakes.engine import Script
@@ -32,11 +32,15 @@ ASKS_FOR_LABELS = Script(
 )
 
 
+class Shown(Engine, Listing, Protocol):
+    """An engine that also tells what it has."""
+
+
 class World(Protocol):
     """An engine, and a way to have a small builder in it."""
 
     @property
-    def engine(self) -> Engine: ...
+    def engine(self) -> Shown: ...
 
     def builder(self, assemble: Script, *, user: str = "user", entrypoint: tuple[str, ...] = ()) -> ImageFacts:
         """A builder that has a `user` with number 1001 and group 0."""
@@ -188,6 +192,37 @@ def test_a_base_is_made_of_a_root_file_system(world: World) -> None:
     tar = archive({"etc/hello": b"hello"}, uid=0, gid=0)
     facts = world.engine.load_base(iter((tar,)), name, command=("/bin/sh",))
     assert (facts.command, ask(world, name)) == (("/bin/sh",), facts)
+
+
+def test_a_name_that_was_given_is_among_all_names(world: World) -> None:
+    image = world.engine.assemble(assembly(world.builder(QUIET)), lambda _: None).id
+    also = Reference.parse("contract/also:2")
+    world.engine.name(image, (also,))
+    assert {str(NAME), str(also)} <= set(world.engine.names())
+
+
+def test_what_is_not_there_cannot_be_pushed(world: World) -> None:
+    nowhere = Reference.parse("127.0.0.1:1/contract/never-made:1")
+    with pytest.raises(ImageNotFound, match="there is no image"):
+        world.engine.push(nowhere, login=None, confirm=lambda name, _: name.digest, emit=lambda _: None)
+
+
+def test_what_was_saved_is_taken_in_again_as_the_same_image(world: World) -> None:
+    image = world.engine.assemble(assembly(world.builder(QUIET)), lambda _: None).id
+    with world.engine.save(image) as saved:
+        content = b"".join(saved)
+    assert world.engine.load(iter((content,))) == image
+
+
+def test_what_is_not_there_cannot_be_saved(world: World) -> None:
+    with pytest.raises(ImageNotFound, match="there is no image"), world.engine.save("contract/never-made:1") as saved:
+        b"".join(saved)
+
+
+@pytest.mark.parametrize("content", [b"no tar at all" * 100, archive({"etc/hello": b"hello"}, uid=0, gid=0)])
+def test_what_is_no_image_is_not_taken_in(world: World, content: bytes) -> None:
+    with pytest.raises(CommitContainerFailed, match="could not load the image"):
+        world.engine.load(iter((content,)))
 
 
 def _texts(events: list[Event]) -> list[str]:

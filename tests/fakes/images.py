@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from s2ictl import oci
+from s2ictl.artifacts import read
+from s2ictl.artifacts.parts import parts_of
+from s2ictl.engines.append import Recipe
+from s2ictl.models import ImageConfig, ImageFacts
 
 LAYER = b"a layer that is already there" * 40
 _CODE = bytes.fromhex("b83c00000031ff0f05")  # mov eax, 60; xor edi, edi; syscall: exit(0)
@@ -40,13 +45,19 @@ class SmallImage:
 
 
 def small_image(
-    *, architecture: str = "amd64", docker: bool = False, layer: bytes = LAYER, settings: object = None
+    *,
+    architecture: str = "amd64",
+    variant: str = "",
+    docker: bool = False,
+    layer: bytes = LAYER,
+    settings: object = None,
 ) -> SmallImage:
     """An image in the words of the OCI, or in Docker's."""
     config = json.dumps(
         {
             "architecture": architecture,
             "os": "linux",
+            **({"variant": variant} if variant else {}),
             "container": "of no interest",
             "config": settings or {"Env": ["PATH=/bin"], "User": "1001", "Labels": {"of": "the base"}, "Cmd": ["sh"]},
             "rootfs": {"type": "layers", "diff_ids": [oci.digest_of(layer)]},
@@ -84,4 +95,72 @@ def index_of(**images: SmallImage) -> bytes:
 def blob(content: bytes, kind: str = oci.LAYER, *, home: str = "") -> oci.Blob:
     return oci.Blob(
         media_type=kind, digest=oci.digest_of(content), size=len(content), chunks=lambda: iter((content,)), home=home
+    )
+
+
+def program_recipe(directory: Path) -> Recipe:
+    """The recipe of an image that starts a program, and is as its base for the rest."""
+    path = directory / "app"
+    if not path.exists():
+        path.write_bytes(program())
+    place = PurePosixPath("/opt/app-root/bin/app")
+    parts = parts_of(read(path), place, beside=PurePosixPath("/opt/app-root/src"), emit=lambda _: None)
+    return Recipe(parts=parts, config=lambda facts: as_below(facts, command=(str(place),)), title="app")
+
+
+def as_below(facts: ImageFacts, *, command: tuple[str, ...]) -> ImageConfig:
+    """What a base says of itself, but for what is started."""
+    return ImageConfig(
+        command=command,
+        entrypoint=(),
+        user=facts.user,
+        workdir=facts.workdir,
+        env=tuple(facts.variables.items()),
+        labels=facts.labels,
+        exposed=facts.exposed,
+    )
+
+
+def picture_of(image: SmallImage) -> oci.Picture:
+    """A small image as something to deliver."""
+    return oci.Picture(
+        blobs=(blob(image.layer), blob(image.config, oci.CONFIG)),
+        manifest=image.manifest,
+        id=oci.digest_of(image.config),
+        kind=str(json.loads(image.manifest)["mediaType"]),
+    )
+
+
+def layered(*layers: bytes, architecture: str = "amd64") -> oci.Picture:
+    """An image of these layers, each as it is."""
+    diff_ids = tuple(oci.digest_of(layer) for layer in layers)
+    config = oci.Config(architecture=architecture, os="linux", rootfs=oci.Layers(diff_ids=diff_ids))
+    blobs = tuple(oci.blob_of(layer, oci.LAYER) for layer in layers)
+    described = oci.inline(config, oci.CONFIG)
+    manifest = oci.Manifest(
+        schema_version=2,
+        media_type=oci.MANIFEST,
+        config=oci.descriptor_of(described),
+        layers=tuple(map(oci.descriptor_of, blobs)),
+    )
+    return oci.Picture(blobs=(*blobs, described), manifest=oci.encode(manifest), id=described.digest)
+
+
+def several(**pictures: oci.Picture) -> oci.Picture:
+    """Images as one for several platforms: architecture by architecture."""
+    entries = tuple(
+        oci.Descriptor(
+            media_type=picture.kind,
+            digest=picture.digest,
+            size=len(picture.manifest),
+            platform=oci.Platform(os="linux", architecture=architecture),
+        )
+        for architecture, picture in pictures.items()
+    )
+    return oci.Picture(
+        blobs=tuple(blob for picture in pictures.values() for blob in picture.blobs),
+        manifest=oci.encode(oci.Index(schema_version=2, media_type=oci.INDEX, manifests=entries)),
+        id=next(iter(pictures.values())).id,
+        kind=oci.INDEX,
+        children=tuple(picture.manifest for picture in pictures.values()),
     )

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tests.fakes.loopback import served
 
-Action = Literal["status", "reset", "lose-answer", "truncate", "stall"]
+Action = Literal["status", "reset", "lose-answer", "truncate", "stall", "take-half"]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -57,6 +57,10 @@ class FakeRegistry:
     realm: str = ""
     uploads_at: str = ""
     hide_digests: bool = False
+    lists_referrers: bool = False
+    largest: int = 0
+    repeats: bool = False  # whether it refuses a login by saying what it has heard
+    forgets: bool = False
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
     manifests: dict[tuple[str, str], tuple[str, bytes]] = field(default_factory=dict)
     uploads: dict[str, bytes] = field(default_factory=dict)
@@ -110,8 +114,8 @@ class _Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def _error(status: int, code: str) -> _Answer:
-    body = json.dumps({"errors": [{"code": code, "message": code.lower().replace("_", " ")}]}).encode()
+def _error(status: int, code: str, message: str = "") -> _Answer:
+    body = json.dumps({"errors": [{"code": code, "message": message or code.lower().replace("_", " ")}]}).encode()
     return _Answer(status, body, {"Content-Type": "application/json"})
 
 
@@ -130,15 +134,20 @@ class _Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         registry = self.registry
         path = urlsplit(self.path).path
-        body = self._body()
-        registry.asked.append(
-            Asked(
-                method=self.command,
-                path=self.path,
-                headers={name.title(): value for name, value in self.headers.items()},
-            )
-        )
+        headers = {name.title(): value for name, value in self.headers.items()}
+        asked = Asked(method=self.command, path=self.path, headers=headers)
+        if registry.largest and int(self.headers.get("Content-Length", 0)) > registry.largest:
+            registry.asked.append(asked)
+            self.close_connection = True
+            return self._send(_Answer(413, b"<html>too large</html>"))
         fault = registry.fault_for(self.command, path)
+        if fault and fault.action == "take-half":
+            registry.asked.append(asked)
+            return self._take_half(path)
+        body = self._body()
+        registry.asked.append(asked)
+        if registry.repeats and "Authorization" in headers:
+            return self._send(_error(403, "DENIED", f"heard {headers['Authorization']}"))
         if fault and fault.action == "reset":
             return self._reset()
         if fault and fault.action == "stall":
@@ -156,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":
             content = bytearray()
-            while size := int(self.rfile.readline().strip() or b"0", 16):
+            while size := int(self._line(), 16):
                 content += self.rfile.read(size)
                 self.rfile.readline()
             self.rfile.readline()
@@ -166,6 +175,18 @@ class _Handler(BaseHTTPRequestHandler):
         if len(content_) < length:
             raise ConnectionError("the client hung up")
         return content_
+
+    def _line(self) -> bytes:
+        line = self.rfile.readline().strip()
+        if not line:
+            raise ConnectionError("the client hung up")
+        return line
+
+    def _take_half(self, path: str) -> None:
+        """Keep the first half of what comes, and break off."""
+        body = self.rfile.read(int(self.headers["Content-Length"]) // 2)
+        self.registry.uploads[path.rpartition("/")[2]] += body
+        self._reset()
 
     def _reset(self) -> None:
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -219,12 +240,14 @@ class _Handler(BaseHTTPRequestHandler):
             return _Answer(200, b"{}")
         if path == "/token":
             return self._token(query)
-        found = re.fullmatch(r"/v2/(.+)/(manifests|blobs)/(uploads/)?([^/]*)", path)
-        if not found:
+        found = re.fullmatch(r"/v2/(.+)/(manifests|blobs|referrers)/(uploads/)?([^/]*)", path)
+        if not found or (found[2] == "referrers" and not self.registry.lists_referrers):
             return _error(404, "NOT_FOUND")
         repository, shelf, upload, name = found.groups()
         if upload:
             return self._upload(repository, name, body, query)
+        if shelf == "referrers":
+            return self._referrers(repository, name, int(query.get("page", ["0"])[0]))
         return self._manifest(repository, name, body) if shelf == "manifests" else self._blob(repository, name)
 
     def _blob(self, repository: str, digest: str) -> _Answer:
@@ -244,13 +267,28 @@ class _Handler(BaseHTTPRequestHandler):
                 if (repository, part) not in registry.blobs | registry.manifests:
                     return _error(400, "MANIFEST_BLOB_UNKNOWN")
             digest = registry.tag(repository, which, self.headers["Content-Type"], body)
-            return _Answer(201, b"", {"Docker-Content-Digest": digest})
+            subject = (json.loads(body).get("subject") or {}).get("digest")
+            told = {"OCI-Subject": subject} if subject and registry.lists_referrers else {}
+            return _Answer(201, b"", {"Docker-Content-Digest": digest, **told})
         if (repository, which) not in registry.manifests:
             return _error(404, "MANIFEST_UNKNOWN")
         kind, content = registry.manifests[repository, which]
         digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
         shown = {} if registry.hide_digests else {"Docker-Content-Digest": digest}
         return _Answer(200, content, {"Content-Type": kind, **shown})
+
+    def _referrers(self, repository: str, subject: str, page: int) -> _Answer:
+        """One entry on each page, as the smallest of all registries would have it."""
+        entries = []
+        for (where, which), (kind, content) in self.registry.manifests.items():
+            document = json.loads(content)
+            if (where, which.partition(":")[0]) == (repository, "sha256") and subject in str(document.get("subject")):
+                size, artifact = len(content), document.get("artifactType")
+                entries.append({"mediaType": kind, "digest": which, "size": size, "artifactType": artifact})
+        index = {"schemaVersion": 2, "manifests": entries[page : page + 1]}
+        more = f'</v2/{repository}/referrers/{subject}?page={page + 1}>; rel="next"'
+        link = {"Link": more} if entries[page + 1 :] else {}
+        return _Answer(200, json.dumps(index).encode(), link)
 
     def _upload(self, repository: str, name: str, body: bytes, query: Mapping[str, list[str]]) -> _Answer:
         registry = self.registry
@@ -265,12 +303,20 @@ class _Handler(BaseHTTPRequestHandler):
             return _Answer(202, b"", {"Location": self._location(repository, name)})
         if name not in registry.uploads:
             return _error(404, "BLOB_UPLOAD_UNKNOWN")
+        if self.command == "GET":
+            if registry.forgets:
+                del registry.uploads[name]
+                return _error(404, "BLOB_UPLOAD_UNKNOWN")
+            return _Answer(204, b"", {"Location": self._location(repository, name), **self._arrived(name)})
         if self.command == "DELETE":
             del registry.uploads[name]
             return _Answer(204)
+        begin = self.headers.get("Content-Range", "").partition("-")[0]
+        if begin and int(begin) != len(registry.uploads[name]):
+            return _Answer(416, b"", self._arrived(name))
         registry.uploads[name] += body
         if self.command == "PATCH":
-            return _Answer(202, b"", {"Location": self._location(repository, name)})
+            return _Answer(202, b"", {"Location": self._location(repository, name), **self._arrived(name)})
         return self._close(repository, name, query["digest"][0])
 
     def _close(self, repository: str, name: str, digest: str) -> _Answer:
@@ -279,6 +325,9 @@ class _Handler(BaseHTTPRequestHandler):
             return _error(400, "DIGEST_INVALID")
         self.registry.put(repository, content)
         return _Answer(201, b"", {"Docker-Content-Digest": digest})
+
+    def _arrived(self, name: str) -> Mapping[str, str]:
+        return {"Range": f"0-{max(len(self.registry.uploads[name]) - 1, 0)}"}
 
     def _location(self, repository: str, name: str) -> str:
         return f"{self.registry.uploads_at}/v2/{repository}/blobs/uploads/{name}?_state=opaque"

@@ -1,4 +1,4 @@
-"""One build, recorded as every look shows it: `make docs` writes the files beside this one anew.
+"""Builds and pushes, recorded as every look shows them: `make docs` writes the files beside this one anew.
 
 They are read by people who review a change of how a build looks, so what no editor shows is written out: ␛ for escape,
 ␍ for carriage return, and `x⟨71680 times⟩` for what is too long.
@@ -16,11 +16,12 @@ from s2ictl import ui
 from s2ictl.errors import S2IError
 from s2ictl.events import Emit
 from tests.recordings import pty
+from tests.recordings.artifact import B2I, PUSH
 from tests.recordings.screen import Screen
 from tests.recordings.story import FAILED, GOOD, START, Moment
 
 HERE = Path(__file__).parent
-STORIES: Mapping[str, tuple[Moment, ...]] = {"good": GOOD, "failed": FAILED}
+STORIES: Mapping[str, tuple[Moment, ...]] = {"good": GOOD, "failed": FAILED, "b2i": B2I, "push": PUSH}
 Frame = Callable[[str], None]
 
 

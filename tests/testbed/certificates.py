@@ -35,7 +35,7 @@ class Authority:
     def pair(self, name: str) -> Pair:
         return Pair(certificate=self.directory / f"{name}.crt", key=self.directory / f"{name}.key")
 
-    def issue(self, name: str, *, subject: str, alternatives: Sequence[str] = ()) -> Pair:
+    def issue(self, name: str, *, subject: str, alternatives: Sequence[str] = (), days: str = DAYS) -> Pair:
         """A certificate for both ends of a connection."""
         made, request, extensions = (
             self.pair(name),
@@ -48,7 +48,7 @@ class Authority:
         openssl("req", *KEY, "-subj", subject, "-keyout", made.key, "-out", request)
         openssl(
             *("x509", "-req", "-in", request, "-CA", self.own.certificate, "-CAkey", self.own.key),
-            *("-CAcreateserial", "-days", DAYS, "-extfile", extensions, "-out", made.certificate),
+            *("-CAcreateserial", "-days", days, "-extfile", extensions, "-out", made.certificate),
         )
         return made
 

@@ -69,9 +69,10 @@ make_gradle_home() {
     for scheme in http https; do gradle_proxy "$scheme"; done
     cat >"$scratch/gradle/init.d/s2i.gradle" <<'GROOVY'
 def mirror = System.getenv('MAVEN_MIRROR_URL')
-def central = ['repo.maven.apache.org', 'repo1.maven.org']
+def central = new URI(ArtifactRepositoryContainer.MAVEN_CENTRAL_URL)
+def isCentral = { it.name == ArtifactRepositoryContainer.DEFAULT_MAVEN_CENTRAL_REPO_NAME || it.url.host == central.host }
 def redirect = { repository ->
-    if (mirror && repository instanceof MavenArtifactRepository && repository.url.host in central) {
+    if (mirror && repository instanceof MavenArtifactRepository && isCentral(repository)) {
         def address = new URI(mirror)
         repository.url = new URI(address.scheme, null, address.host, address.port, address.path, null, null)
         repository.allowInsecureProtocol = address.scheme == 'http'

@@ -1,0 +1,96 @@
+"""OCI images as values.
+
+Whatever the base was made with (Docker's schema 2 or OCI), what we write is OCI, so that the same layers and settings
+give the same bytes, and so the same digest, from every source to every target.
+
+documents   manifest, index, configuration: read with suspicion, written in one form
+finding     an image where it lies, for the platforms that are wanted
+images      bytes on their way, what an image stands on, and an image that is described and then delivered
+"""
+
+from s2ictl.oci.documents import (
+    ACCEPTED,
+    CONFIG,
+    INDEX,
+    LARGEST_DOCUMENT,
+    LAYER,
+    MANIFEST,
+    MOST_LAYERS,
+    MOST_PLATFORMS,
+    TAG,
+    Config,
+    Descriptor,
+    Index,
+    Layers,
+    Manifest,
+    Platform,
+    Settings,
+    Step,
+    digest_of,
+    encode,
+    id_of,
+    is_digest,
+    read_config,
+    read_manifest,
+)
+from s2ictl.oci.finding import base_of, find, find_all, fits
+from s2ictl.oci.images import (
+    Base,
+    Blob,
+    Found,
+    Picture,
+    Source,
+    Target,
+    blob_of,
+    config_facts,
+    deliver,
+    descriptor_of,
+    document,
+    facts_of,
+    inline,
+    verified,
+)
+
+__all__ = [
+    "ACCEPTED",
+    "CONFIG",
+    "INDEX",
+    "LARGEST_DOCUMENT",
+    "LAYER",
+    "MANIFEST",
+    "MOST_LAYERS",
+    "MOST_PLATFORMS",
+    "TAG",
+    "Base",
+    "Blob",
+    "Config",
+    "Descriptor",
+    "Found",
+    "Index",
+    "Layers",
+    "Manifest",
+    "Picture",
+    "Platform",
+    "Settings",
+    "Source",
+    "Step",
+    "Target",
+    "base_of",
+    "blob_of",
+    "config_facts",
+    "deliver",
+    "descriptor_of",
+    "digest_of",
+    "document",
+    "encode",
+    "facts_of",
+    "find",
+    "find_all",
+    "fits",
+    "id_of",
+    "inline",
+    "is_digest",
+    "read_config",
+    "read_manifest",
+    "verified",
+]
