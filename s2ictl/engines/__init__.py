@@ -25,7 +25,7 @@ from contextlib import AbstractContextManager
 from typing import Literal, Protocol
 
 from s2ictl.events import Emit
-from s2ictl.models import Assembly, Built, ImageFacts, Login, PullPolicy, Reference
+from s2ictl.models import Assembly, Built, ImageConfig, ImageFacts, Login, PullPolicy, Reference
 from s2ictl.values import dataclass
 
 # Of a name its registry is asked, without the engine: the digest that it leads to there, if that is the image of this
@@ -73,6 +73,27 @@ class Engine(Images, Carrier, Protocol):
 
     def push(self, name: Reference, *, login: Login | None, confirm: Confirm, emit: Emit) -> str:
         """Send the image to its registry, and answer the digest under which the registry has it then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layered:
+    """What assemble left behind: one layer on the image that it started from, and what the result says of itself.
+
+    `chunks` gives the plain tar of it, from the beginning and the same each time; `size` is about how long that is, 0
+    where nobody knows yet.
+    """
+
+    config: ImageConfig
+    chunks: Callable[[], Iterator[bytes]]
+    epoch: int = 0
+    size: int = 0
+
+
+class Layering(Protocol):
+    """An engine that can hand out what assemble left behind, with no image made of it."""
+
+    def layered(self, assembly: Assembly, emit: Emit) -> AbstractContextManager[Layered]:
+        """Run what is described; its layer can be read while the context lasts."""
 
 
 class Listing(Protocol):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 
 from s2ictl import oci
 from s2ictl.archives import Part, layer_stream
-from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed
+from s2ictl.engines.stacking import Added, stacked
+from s2ictl.errors import InvalidUsage, PullBuilderImageFailed
 from s2ictl.events import Emit, Moving
 from s2ictl.models import ImageConfig, ImageFacts
 from s2ictl.oci import Picture
@@ -66,17 +66,12 @@ def nothing(platform: str) -> oci.Base:
 
 
 def _image(recipe: Recipe, base: oci.Base, added: tuple[oci.Blob, ...]) -> Picture:
-    config = oci.inline(_config(recipe, base, added), oci.CONFIG)
-    if config.size > oci.LARGEST_DOCUMENT:
-        raise LimitReached(f"what the image says of itself has {config.size} bytes", hint="shorten --env and --label")
-    layers = (*base.layers, *added)
-    manifest = oci.Manifest(
-        schema_version=2,
-        media_type=oci.MANIFEST,
-        config=oci.descriptor_of(config),
-        layers=tuple(map(oci.descriptor_of, layers)),
+    by = f"s2ictl b2i {recipe.title}"
+    layers = tuple(
+        Added(blob=blob, diff_id=blob.digest, by=by, comment=part.name)
+        for part, blob in zip(recipe.parts, added, strict=True)
     )
-    return Picture(blobs=(*layers, config), manifest=oci.encode(manifest), id=config.digest)
+    return stacked(base, layers, recipe.config(base.facts), epoch=recipe.epoch)
 
 
 def _index(images: list[Picture], bases: tuple[oci.Base, ...]) -> Picture:
@@ -97,45 +92,6 @@ def _index(images: list[Picture], bases: tuple[oci.Base, ...]) -> Picture:
         id=images[0].id,
         kind=oci.INDEX,
         children=tuple(image.manifest for image in images),
-    )
-
-
-def _config(recipe: Recipe, base: oci.Base, added: tuple[oci.Blob, ...]) -> oci.Config:
-    below = base.config
-    created = datetime.fromtimestamp(recipe.epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    by = f"s2ictl b2i {recipe.title}"
-    steps = (oci.Step(created=created, created_by=by, comment=part.name) for part in recipe.parts)
-    return oci.Config(
-        architecture=below.architecture,
-        os=below.os,
-        variant=below.variant,
-        created=created,
-        config=_settings(recipe.config(base.facts), below.config or oci.Settings()),
-        rootfs=oci.Layers(diff_ids=(*below.rootfs.diff_ids, *(layer.digest for layer in added))),
-        history=(*_past(base), *steps),
-    )
-
-
-def _past(base: oci.Base) -> tuple[oci.Step, ...]:
-    """What the base tells of its layers, where it tells it of each: engines refuse another number than there are."""
-    history = base.config.history or ()
-    told = sum(not step.empty_layer for step in history)
-    return history if told == len(base.layers) else tuple(oci.Step() for _ in base.layers)
-
-
-def _settings(said: ImageConfig, below: oci.Settings) -> oci.Settings:
-    """What is said of the image, and the rest as the base has it; what is to be done on it is not done twice."""
-    return oci.Settings(
-        user=said.user or None,
-        exposed_ports={port: {} for port in said.exposed} or None,
-        env=tuple(f"{name}={value}" for name, value in said.env) or None,
-        entrypoint=said.entrypoint or None,
-        cmd=said.command or None,
-        volumes=below.volumes,
-        working_dir=said.workdir or None,
-        labels=dict(said.labels) or None,
-        stop_signal=below.stop_signal,
-        healthcheck=below.healthcheck,
     )
 
 
