@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from s2ictl import __version__
 from s2ictl.__main__ import _quietly
 from s2ictl.cli.session import Session, Stopped, command
 from s2ictl.cli.words import WORDS, Word, program
+from s2ictl.errors import Unreachable
 from tests.cli import Ran, shell
 from tests.docs import all_commands
 
@@ -89,6 +91,7 @@ FOR_OTHERS = (  # what a plain build of a directory does not wait for
 def test_a_build_of_a_directory_loads_nothing_of_what_other_builds_need(tmp_path: Path) -> None:
     code = f"""
 import os, sys
+from contextlib import suppress
 from pathlib import Path
 from s2ictl import sources
 from s2ictl.archives import tar_stream
@@ -199,6 +202,7 @@ WAITS = """
 import sys, time
 sys.path.insert(0, ".")
 import typer
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 from s2ictl.cli import main as m
@@ -249,6 +253,27 @@ class Early:
 def test_what_is_stopped_while_the_words_are_read_says_so(number: int, said: str, tmp_path: Path) -> None:
     ran = shell(tmp_path).run("early", "--number", str(number), words=(Word("early", "", lambda: Early),))
     assert f"{ran.status} {ran.stderr}" == said
+
+
+class Deaf:
+    """A family whose one command loses what stops it, as a finalizer does, and then fails of what that left."""
+
+    @staticmethod
+    def register(app: typer.Typer) -> None:
+        command(app, "deaf", example="s2ictl deaf")(Deaf.deaf)
+
+    @staticmethod
+    def deaf(_session: Session) -> None:
+        """Wait."""
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise Unreachable("could not inspect the container", detail="its answer broke off")
+
+
+def test_what_fails_after_it_was_stopped_was_stopped(tmp_path: Path) -> None:
+    ran = shell(tmp_path).run("deaf", words=(Word("deaf", "", lambda: Deaf),))
+    said = "error: interrupted (Interrupted)\n  why:  could not inspect the container: its answer broke off\n"
+    assert ran == Ran(status=130, stdout="", stderr=said)
 
 
 class Impatient:

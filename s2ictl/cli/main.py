@@ -28,17 +28,18 @@ _MOUNT = expression(r"-v=?(/[^:]*:/.*)")
 
 def main(world: World, *, words: Sequence[Word] = WORDS) -> int:
     """Run one command line and answer its exit code; nothing is raised."""
+    told: list[int] = []
     try:
-        with _terminable() as told:
+        with _interruptible(told):
             _check_arguments(world.arguments)
             if _COMPLETING in world.environ:
                 _speak_to_the_shell()
             ended = program(words)(list(world.arguments), prog_name="s2ictl", obj=world, standalone_mode=False)
             if ended == Interrupted.exit_code:  # typer's own answer to whatever stops it while it reads the words
-                raise Stopped if told else KeyboardInterrupt
+                raise Stopped if _is_ended(told) else KeyboardInterrupt
             return int(ended or 0)
     except S2IError as error:
-        return _fail(error, world)
+        return _fail(_because_of(told, error), world)
     except typer.TyperException as error:
         return _fail(_wrong_words(error), world)
     except ClosedPipe:
@@ -96,23 +97,35 @@ def _wrong_words(error: typer.TyperException) -> S2IError:
 
 
 @contextmanager
-def _terminable() -> Iterator[list[int]]:
+def _interruptible(told: list[int]) -> Iterator[None]:
     """Let SIGTERM, and the end of the terminal, unwind the stack as Ctrl-C does; the older handlers come back after.
 
-    What has come is in the list: an exception may be turned into something else on its way.
+    What has come is in the list: an exception may be turned into something else on its way, or be lost in a finalizer.
     """
-    told: list[int] = []
 
     def stop(number: int, _frame: FrameType | None) -> None:
         told.append(number)
-        raise Stopped
+        raise Stopped if number in _ENDING else KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in _ENDING if signal.getsignal(number) != signal.SIG_IGN}
+    asked = (*_ENDING, signal.SIGINT)
+    before = {number: signal.signal(number, stop) for number in asked if signal.getsignal(number) != signal.SIG_IGN}
     try:
-        yield told
+        yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_ended(told: Sequence[int]) -> bool:
+    return any(number in _ENDING for number in told)
+
+
+def _because_of(told: Sequence[int], error: S2IError) -> S2IError:
+    """What failed after a stop was asked for failed because of it, whatever it says of itself."""
+    if not told or isinstance(error, Interrupted | Terminated):
+        return error
+    ended = Terminated if _is_ended(told) else Interrupted
+    return ended(ended.__name__.lower(), detail=error.in_passing, hint=error.hint)
 
 
 def _fail(error: S2IError, world: World) -> int:

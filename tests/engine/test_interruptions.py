@@ -179,7 +179,7 @@ def test_an_interrupted_build_leaves_nothing(field: Field, soak: bool) -> None:
         way, kind = WAYS[number % len(WAYS)], list(KINDS)[(number + number // len(WAYS)) % len(KINDS)]
         after, again = moments.uniform(0.05, whole[kind]), moments.uniform(0.0, 0.3)
         status, said = field.interrupt(f"n{number}", kind, way, after=after, again=again)
-        run = (number, way, kind, after, again, status, said)
+        run = f"{number}: {way} of {kind} after {after:.3f} and {again:.3f} s ended with {status}\n{said}"
         assert status in EXPECTED[way], run
         assert "Traceback" not in said or status < 0, run
         if way == "engine":
