@@ -18,7 +18,8 @@
     scripts  environments  uids             what a build brings: scripts, variables; who may run them
     dockerfiles/  callbacks  scaffold       the same as a Dockerfile; who is told of it; a new builder's folder
     engines/  leases  turns                 one container from start to image; what the dead left; who waits for whom
-    targets  shelf  saved  tarballs         one image in several places; those kept here; engines' form of one, and ours
+    sending  targets                        a layer on its way, and one image in several places
+    shelf  saved  tarballs                  images kept here; engines' form of one, and ours
     registry/  access  oci/  layouts  logins/  names    where images go, who may, what they are called
     cluster  kubeconfig  refusals  manifests           the Kubernetes API on one side, pure objects on the other
     hooks/                                  what senders say

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import gc
 import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from s2ictl import __version__
@@ -19,11 +21,20 @@ _OBJECTS = 50_000  # made before cycles are looked for: what is imported, and wh
 def run() -> None:
     """Run s2ictl on this process's own arguments, environment and streams."""
     gc.set_threshold(_OBJECTS)
-    status = _quietly(_version if sys.argv[1:] == ["--version"] else _main)
+    ended: list[int] = []
+    atexit.register(_end, ended)  # the first of all, so that whatever else is registered ends before
+    ended.append(_quietly(_version if sys.argv[1:] == ["--version"] else _main))
     for late in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # all has been said, and the status with it
         signal.signal(late, signal.SIG_IGN)
-    gc.freeze()  # or the interpreter looks for cycles in all that it has before it ends: a tenth of a small build
-    sys.exit(status)
+    sys.exit(ended[0])
+
+
+def _end(ended: list[int]) -> None:
+    """End the process as it is: the interpreter would take itself apart first, a tenth of a small build."""
+    for status in ended:
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)
 
 
 def _version() -> int:

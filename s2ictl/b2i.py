@@ -15,13 +15,12 @@ from s2ictl.footing import Supplies
 from s2ictl.labels import labels_of, merged, record_of
 from s2ictl.models import Builder, Image, ImageConfig, ImageFacts, Target, Tree
 from s2ictl.planning import Plan, spare_base
-from s2ictl.tarballs import loaded_id
 
 
 def b2i(plan: Plan, supplies: Supplies, *, emit: Emit) -> Image:
     """Turn an artifact into an image where it is wanted, named by its digest."""
     emit(Notice(text=f"{plan.road.road}: {plan.road.because}"))
-    make = _assembled if plan.road.road == "docker" else _appended
+    make = _assembled if plan.road.road == "container" else _appended
     return replace(make(plan, supplies, emit), context_path=plan.meaning.context_path or "")
 
 
@@ -103,7 +102,12 @@ def _config(plan: Plan, base: str, tree: Tree, facts: ImageFacts) -> ImageConfig
 
 def _id(picture: oci.Picture, plan: Plan, supplies: Supplies) -> str:
     """Of several images in one that is this machine's, where its engine has it."""
-    return loaded_id(picture, platform=supplies.platform) if targets.ENGINE in plan.targets else picture.id
+    if targets.ENGINE not in plan.targets:
+        return picture.id
+
+    from s2ictl.tarballs import loaded_id
+
+    return loaded_id(picture, platform=supplies.platform)
 
 
 def _missing(picture: oci.Picture, plan: Plan, supplies: Supplies) -> tuple[Target, ...]:

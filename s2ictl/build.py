@@ -18,7 +18,7 @@ from s2ictl.recipes import recipe_of
 from s2ictl.targets import check as check_targets
 from s2ictl.targets import destinations, places
 from s2ictl.values import dataclass
-from s2ictl.workshop import Workshop, deliver
+from s2ictl.workshop import Outlet, Workshop, deliver
 
 DONE = "Build completed successfully"
 
@@ -38,7 +38,8 @@ def build(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
 
 
 def make(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
-    """The same, as far as the engine comes, unless the registry has it: then that digest is known."""
+    """The same, as far as the engine comes. Where the image is everywhere already, or has gone there at once, its
+    digest is known."""
     with _gathered(request, workshop, emit) as parts:
         assembly = describe(request, parts, emit)
         wanted = dependencies.needed(request, parts, assembly)
@@ -54,12 +55,14 @@ def make(request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
 
 def delivered(image: Image, request: BuildRequest, workshop: Workshop, *, emit: Emit) -> Image:
     """The image where it was wanted, which is the end of a build."""
-    if request.targets:
-        _say_what_is_taken_along(request, emit)
+    _say_what_is_taken_along(request, emit)
+    if image.digest:
+        """It is there."""
+    elif request.targets:
         # All of them from one packing of its layers, the registry too: the engine's own would give it another digest.
         with step("deliver", ", ".join(places(destinations(request), request.names)), emit):
             image = replace(image, digest=workshop.carry(image.id, destinations(request), request.names, emit))
-    elif request.push and not image.digest:
+    elif request.push:
         with step("deliver", ", ".join(str(name) for name in request.names), emit):
             image = replace(image, digest=deliver(request.names, workshop, emit))
     emit(Notice(text=DONE))
@@ -158,18 +161,16 @@ def _commit(tree: Tree) -> str:
 
 
 def _known(recipe: str, request: BuildRequest, parts: Parts, workshop: Workshop, emit: Emit) -> Image | None:
-    """The image of this recipe under all its names, and its digest if the registry has it so."""
+    """The image of this recipe under all its names, and its digest if every place where it is wanted has it so."""
     if not recipe:
         return None
-    names = request.names
-    asked = request.push and not request.targets  # for those the image has to be here
-    there = unchanged.in_registry(recipe, names, parts.builder.facts.platform, workshop) if asked else None
+    there = unchanged.everywhere(recipe, request, parts.builder.facts.platform, workshop)
     with _replacing(request, workshop, emit):
-        here = unchanged.in_engine(recipe, names, workshop)
-    found = there or here
+        here = unchanged.in_engine(recipe, request.names, workshop)
+    found = here if request.here else there or here
     if found is None:
         return None
-    return _image(request, parts, found.id, digest=there.digest if there else "", found=True)
+    return replace(_image(request, parts, found.id, digest=there.digest if there else ""), unchanged=True, facts=there)
 
 
 def _made(
@@ -183,21 +184,37 @@ def _made(
     if wanted is not None:
         image = dependencies.provided(wanted, request, workshop, emit=emit)
         assembly = dependencies.standing_on(assembly, wanted, image)
-    with _replacing(request, workshop, emit), step("assemble", parts.builder.image, emit) as assembled:
-        built = workshop.engine.assemble(assembly, emit)
-        assembled.size = built.size
+    with _replacing(request, workshop, emit):
+        if outlet := _outlet(request, workshop):
+            return _sent(assembly, outlet, request, parts, emit)
+        with step("assemble", parts.builder.image, emit) as assembled:
+            built = workshop.engine.assemble(assembly, emit)
+            assembled.size = built.size
     return _image(request, parts, built.id)
 
 
-def _image(request: BuildRequest, parts: Parts, image: str, *, digest: str = "", found: bool = False) -> Image:
-    return Image(
-        names=request.names,
-        id=image,
-        digest=digest,
-        builder=parts.builder.image,
-        commit=_commit(parts.tree),
-        unchanged=found,
-    )
+def _outlet(request: BuildRequest, workshop: Workshop) -> Outlet | None:
+    """The straight way to where the image is wanted, where nobody wants it in an engine that it would pass by."""
+    outlet = workshop.outlet
+    if outlet is None or not destinations(request):
+        return None
+    is_wanted_here = request.here or request.remove_previous or request.incremental
+    return outlet if outlet.keeps or not is_wanted_here else None
+
+
+def _sent(assembly: Assembly, outlet: Outlet, request: BuildRequest, parts: Parts, emit: Emit) -> Image:
+    """Made and delivered in one: the layer goes where it is wanted while it is read."""
+    base = outlet.base(assembly.runtime.assembly if assembly.runtime else assembly, emit)
+    with ExitStack() as opened:
+        with step("assemble", parts.builder.image, emit):
+            left = opened.enter_context(outlet.layered(assembly, emit))
+        with step("deliver", ", ".join(places(destinations(request), request.names)), emit):
+            facts = outlet.send(left, base, destinations(request), request.names, emit)
+    return replace(_image(request, parts, facts.id, digest=facts.digest), facts=facts)
+
+
+def _image(request: BuildRequest, parts: Parts, image: str, *, digest: str = "") -> Image:
+    return Image(names=request.names, id=image, digest=digest, builder=parts.builder.image, commit=_commit(parts.tree))
 
 
 def _stamped(assembly: Assembly, recipe: str, tree: Tree) -> Assembly:

@@ -17,7 +17,6 @@ from typing import Annotated
 
 import msgspec
 
-from s2ictl import documents
 from s2ictl.addresses import DOCKER_HUB
 from s2ictl.errors import InvalidConfiguration, InvalidUsage, PullBuilderImageFailed
 from s2ictl.expressions import expression
@@ -213,6 +212,8 @@ def load_all(directory: Path, *, prefix: str = PREFIX) -> tuple[Folder, ...]:
 
 def load(directory: Path, *, prefix: str = PREFIX) -> Folder:
     """The builder that a folder describes."""
+    from s2ictl import documents  # for the builders of others, which most are, nothing of YAML is needed
+
     path = directory / "builder.yaml"
     blueprint = documents.convert(documents.load(documents.read(path), str(path)), Blueprint)
     for name in _NEEDED:

@@ -7,11 +7,16 @@ must be the same everywhere, a layer is not compressed at all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+
+from s2ictl.errors import S2IError
 
 _LEVEL = 1
 _GZIP = 31
 _BLOCK = 1 << 20
+_GZIP_MARK, _ZSTD_MARK = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+NO_ZSTD = "a layer of it is compressed with zstd, which is not read here"
 
 
 def compressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -23,6 +28,34 @@ def compressed(chunks: Iterable[bytes]) -> Iterator[bytes]:
         if data := packer.compress(chunk):
             yield data
     yield packer.flush()
+
+
+def plain(chunks: Iterator[bytes], *, error: Callable[[str], S2IError]) -> Iterator[bytes]:
+    """A layer's tar, however it is packed: what it is said to be is no more than somebody's word."""
+    first = next(chunks, b"")
+    if first.startswith(_ZSTD_MARK):
+        raise error(NO_ZSTD)
+    pieces = chain((first,), chunks)
+    return _unpacked(pieces, error) if first.startswith(_GZIP_MARK) else pieces
+
+
+def _unpacked(chunks: Iterator[bytes], error: Callable[[str], S2IError]) -> Iterator[bytes]:
+    """Block by block, however much the next bytes grow to."""
+    from isal import igzip_lib, isal_zlib
+
+    unpacker = isal_zlib.decompressobj(wbits=_GZIP)
+    try:
+        for chunk in chunks:
+            left = chunk
+            while left:
+                if unpacker.eof:
+                    unpacker = isal_zlib.decompressobj(wbits=_GZIP)
+                yield unpacker.decompress(left, _BLOCK)
+                left = unpacker.unconsumed_tail or unpacker.unused_data
+    except igzip_lib.IsalError as broken:  # type: ignore[misc]  # its stub calls the class an instance
+        raise error(f"a layer of it cannot be unpacked: {broken}") from broken
+    if not unpacker.eof:
+        raise error("a layer of it ends in the middle")
 
 
 def _even(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -25,7 +25,9 @@ Address = tuple[socket.AddressFamily, Any]
 def dialled(host: str, port: int, *, seconds: float) -> socket.socket:
     """A connection to a host, for which nobody waits longer than this once its name is known."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        # As bytes, where that is the same: for text Python loads all that there is to know of names in other scripts.
+        name = host.encode() if host.isascii() else host
+        found = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:  # a name that is none of a host is found out when it is looked up
         raise Nameless(str(error)) from error
     wire = reached(in_turn((family, address) for family, _, _, _, address in found), seconds=seconds)

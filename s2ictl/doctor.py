@@ -6,6 +6,7 @@ there and does not work is one.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -44,3 +45,36 @@ def _ask(name: str, probe: Probe, emit: Emit) -> Check:
     except S2IError as broken:
         says = f"{broken.message}: {broken.detail}" if broken.detail else broken.message
         return Check(name=name, state="broken", says=says, advice=broken.hint)
+
+
+# ------------------------------------------------------------------------------------------------- what is missing
+
+Run = Callable[[tuple[str, ...]], int]
+
+
+def mend(
+    lacking: Callable[[], tuple[tuple[str, ...], ...]],
+    *,
+    agree: Callable[[tuple[tuple[str, ...], ...]], None],
+    run: Run,
+    emit: Emit,
+) -> int:
+    """Run what would mend this machine, once whoever asked for it agrees; answers how many commands that were.
+
+    What is there at last may show what else is missing, so it is looked again until nothing new is found.
+    """
+    done: list[tuple[str, ...]] = []
+    while wanted := tuple(words for words in lacking() if words not in done):
+        agree(wanted)
+        for words in wanted:
+            with step("run", shlex.join(words), emit):
+                _run(words, run)
+            done.append(words)
+    return len(done)
+
+
+def _run(words: tuple[str, ...], run: Run) -> None:
+    if status := run(words):
+        raise Unreachable(
+            f"{shlex.join(words)} ended with {status}", hint="its own words say why; run it by hand, then s2ictl doctor"
+        )

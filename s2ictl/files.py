@@ -24,6 +24,11 @@ def taken(descriptor: int) -> bool:
     return True
 
 
+def is_full(error: OSError) -> bool:
+    """Whether there was no room, on the disk or in what its owner may have of it."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def write_whole(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Put a file in place, also of an older one; where that fails nothing of it stays."""
     import tempfile

@@ -1,7 +1,8 @@
 """What an artifact is put on where nothing runs for it: the base, found where it is nearest, and read only once.
 
-One of ours comes from the registry that is said to have it, else from this machine's own shelf, else from the engine,
-which makes it on the spot where it is missing. So the first image of a kind may need an engine, and no later one does.
+One of ours comes from the registry that is said to have it, else from this machine: from where the engine without a
+daemon has its images, or from our own shelf. Else it comes from the engine, which makes it on the spot where it is
+missing. So the first image of a kind may need an engine, and no later one does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from pathlib import Path
 from s2ictl import oci
 from s2ictl.artifacts.meaning import SCRATCH
 from s2ictl.builders import MADE_OF, Folder, fingerprint
-from s2ictl.choosing import provided
 from s2ictl.engines.append import nothing
 from s2ictl.errors import InvalidUsage, PullBuilderImageFailed, S2IError, Unreachable, WrongPlatform
 from s2ictl.events import Emit, Findings, Notice, step
@@ -34,12 +34,14 @@ Wanted = Folder | Reference | Laid | None
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supplies:
     """Where bases and builders come from, and where images go. The workshop is that of the engine, which is opened when
-    somebody asks for it first, and Unreachable where there is none. `platform` is this machine's."""
+    somebody asks for it first, and Unreachable where there is none. `stored` is what the engine without a daemon has
+    under a name or an id, to be read where it lies. `platform` is this machine's."""
 
     repository: OpenRepository
     shelf: Shelf
     workshop: Callable[[], Workshop]
     platform: str
+    stored: Callable[[str], oci.Base | None] = lambda _: None
 
 
 def parse_base(text: str, *, cwd: Path) -> Laid | Reference | None:
@@ -92,15 +94,27 @@ def _ours(
     published = _published(folder, platforms, supplies, emit) if folder.has_registry else ()
     if published:
         return published
-    if kept := supplies.shelf.find(MADE_OF, fingerprint(folder), name=str(folder.image)):
+    if kept := _here(folder, supplies):
         found.cached = True
         return (kept,)
     try:
         workshop = supplies.workshop()
     except Unreachable as error:
         raise _nowhere(folder, error) from error
+
+    from s2ictl.choosing import provided  # a base of somebody else is never made here
+
     facts, _ = provided(folder, request, request.pull_policy, workshop, emit)
-    return (_kept(facts, str(folder.image), workshop, supplies.shelf, emit),)
+    return (_kept(facts, str(folder.image), workshop, supplies, emit),)
+
+
+def _here(folder: Folder, supplies: Supplies) -> oci.Base | None:
+    """Made of this very folder, and on this machine."""
+    name, made_of = str(folder.image), fingerprint(folder)
+    stored = supplies.stored(name)
+    if stored is not None and stored.facts.labels.get(MADE_OF) == made_of:
+        return stored
+    return supplies.shelf.find(MADE_OF, made_of, name=name)
 
 
 def _published(folder: Folder, platforms: tuple[str, ...], supplies: Supplies, emit: Emit) -> tuple[oci.Base, ...]:
@@ -143,16 +157,18 @@ def _short(
         facts = None
     if facts is None or not all(oci.fits(oci.Platform.parse(facts.platform), each) for each in platforms):
         return supplies.repository(name).bases(platforms)
-    if kept := supplies.shelf.held(facts.id):
+    if kept := supplies.stored(facts.id) or supplies.shelf.held(facts.id):
         found.cached = True
         return (replace(kept, name=str(name)),)  # it may have been kept under another name of the same image
-    return (_kept(facts, str(name), workshop, supplies.shelf, emit),)
+    return (_kept(facts, str(name), workshop, supplies, emit),)
 
 
-def _kept(facts: ImageFacts, name: str, workshop: Workshop, shelf: Shelf, emit: Emit) -> oci.Base:
-    """Read out of the engine and packed, which takes its seconds once."""
+def _kept(facts: ImageFacts, name: str, workshop: Workshop, supplies: Supplies, emit: Emit) -> oci.Base:
+    """Read out of the engine and packed, which takes its seconds once; one without a daemon has it so already."""
+    if stored := supplies.stored(facts.id):
+        return replace(stored, name=name)
     with step("keep", name, emit) as kept, workshop.engine.save(facts.id) as image:
-        base = shelf.keep(facts, image, name=name)
+        base = supplies.shelf.keep(facts, image, name=name)
         kept.size = sum(layer.size for layer in base.layers)
     return base
 

@@ -22,15 +22,19 @@ import msgspec
 from s2ictl import files, oci
 from s2ictl.errors import CommitContainerFailed, InvalidUsage, LimitReached, PullBuilderImageFailed, S2IError
 from s2ictl.expressions import expression
+from s2ictl.models import ImageFacts
 from s2ictl.values import dataclass
 
 MARK = "oci-layout"
 INDEX = "index.json"
+FULL_NAME = "io.containerd.image.name"  # what containerd calls an image that it reads from an index
 BLOBS = Path("blobs/sha256")
 _TAG = expression(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _EMPTY = msgspec.json.encode({"schemaVersion": 2, "mediaType": oci.INDEX, "manifests": []})
+_PARTIAL = ".partial"
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _ANOTHER = "name another directory, or a new one"
+MAKE_ROOM = "make room there; s2ictl cache prune removes what later builds can do without"
 _CHUNK = 1 << 20
 
 
@@ -131,11 +135,20 @@ def _blobs(stored: Stored, manifest: oci.Manifest | oci.Index) -> Iterator[oci.B
         )
 
 
+def facts(directory: Path, tag: str, platform: str) -> ImageFacts | None:
+    """What the image of this tag says of itself; None where there is none, or it is not whole."""
+    layout = Layout(directory)
+    if not files.is_file(directory / MARK) or tag not in map(tag_of, entries(layout)):
+        return None
+    found = oci.find(layout, first(layout, tag), platform)
+    return oci.facts_of(found) if all(map(layout.has, found.manifest.layers)) else None
+
+
 class Layout:
     """The images in one directory; `shown` is what the user calls it while it has a temporary name."""
 
     def __init__(self, directory: Path, *, shown: Path | None = None) -> None:
-        self._directory = directory
+        self.directory = directory
         self._shown = shown or directory
 
     def __str__(self) -> str:
@@ -152,7 +165,7 @@ class Layout:
     def index(self) -> bytes:
         """What images there are."""
         try:
-            return files.read_small(self._directory / INDEX, most=oci.LARGEST_DOCUMENT)
+            return files.read_small(self.directory / INDEX, most=oci.LARGEST_DOCUMENT)
         except OSError as error:
             raise PullBuilderImageFailed(f"{self} is not an OCI layout", detail=error.strerror or "") from error
 
@@ -195,6 +208,17 @@ class Layout:
             path.replace(self.path(digest))
         return oci.Descriptor(media_type=blob.media_type, digest=digest, size=size)
 
+    def keeping(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Pass these bytes on, and have them here by their digest once all of them have passed."""
+        seen = hashlib.sha256()
+        with self._new_file() as (path, file):
+            for chunk in chunks:
+                seen.update(chunk)
+                file.write(chunk)
+                yield chunk
+            file.close()
+            path.replace(self.path(f"sha256:{seen.hexdigest()}"))
+
     def tag(
         self, manifest: bytes, tags: tuple[str, ...], *, kind: str = oci.MANIFEST, children: tuple[bytes, ...] = ()
     ) -> str:
@@ -214,22 +238,23 @@ class Layout:
 
     def untag(self, tags: Collection[str]) -> None:
         """Take these tags out of the index; the blobs stay."""
-        self._exchange(_merged(self._present(), tags, ()))
+        self.exchange(_merged(self._present(), tags, ()))
 
     def _name(self, entries: Iterable[oci.Descriptor]) -> None:
         """Put these into the index, in the place of what has their tags."""
         named = tuple(entries)
-        self._exchange(_merged(self._present(), {tag_of(entry) or entry.digest for entry in named}, named))
+        self.exchange(_merged(self._present(), {tag_of(entry) or entry.digest for entry in named}, named))
 
-    def _exchange(self, index: bytes) -> None:
+    def exchange(self, index: bytes) -> None:
+        """Have another index in the place of the one that is there."""
         with self._new_file() as (path, file):
             file.write(index)
             file.close()
-            path.replace(self._directory / INDEX)
+            path.replace(self.directory / INDEX)
 
     def _present(self) -> bytes:
         try:
-            return files.read_small(self._directory / INDEX, most=oci.LARGEST_DOCUMENT)
+            return files.read_small(self.directory / INDEX, most=oci.LARGEST_DOCUMENT)
         except FileNotFoundError:
             return _EMPTY
         except OSError as error:
@@ -240,17 +265,17 @@ class Layout:
         return files.is_file(path) and path.stat().st_size == blob.size
 
     def path(self, digest: str) -> Path:
-        return self._directory / blob_path(digest)
+        return self.directory / blob_path(digest)
 
     @contextmanager
     def _new_file(self) -> Iterator[tuple[Path, BinaryIO]]:
         """A file under a temporary name, gone at the end unless it was given another."""
-        path = self._directory / BLOBS / f".{secrets.token_hex(8)}.partial"
+        path = self.directory / BLOBS / f".{secrets.token_hex(8)}{_PARTIAL}"
         try:
             with path.open("xb") as file:
                 yield path, file
         except OSError as error:
-            raise CommitContainerFailed(f"could not write {self}", detail=error.strerror or "") from error
+            raise _unwritten(str(self), error) from error
         finally:
             path.unlink(missing_ok=True)
 
@@ -278,7 +303,7 @@ def writable(directory: Path) -> Iterator[Layout]:
             yield Layout(directory)
         return
     check(directory)
-    partial = directory.with_name(f".{directory.name[:200]}.{secrets.token_hex(8)}.partial")
+    partial = directory.with_name(f"{_beginning(directory)}{secrets.token_hex(8)}{_PARTIAL}")
     try:
         (partial / BLOBS).mkdir(parents=True)
         (partial / INDEX).write_bytes(_EMPTY)
@@ -286,9 +311,27 @@ def writable(directory: Path) -> Iterator[Layout]:
         yield Layout(partial, shown=directory)
         _appear(partial, directory)
     except OSError as error:
-        raise CommitContainerFailed(f"could not write oci:{directory}", detail=error.strerror or "") from error
+        raise _unwritten(f"oci:{directory}", error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def unfinished(directory: Path) -> Iterator[Path]:
+    """What somebody left beside it who was killed when it was new."""
+    begins = _beginning(directory)
+    for path in directory.parent.iterdir():
+        if path.name.startswith(begins) and path.name.endswith(_PARTIAL):
+            yield path
+
+
+def _beginning(directory: Path) -> str:
+    return f".{directory.name[:200]}."
+
+
+def _unwritten(what: str, error: OSError) -> S2IError:
+    if files.is_full(error):
+        return LimitReached(f"no space is left to write {what}", detail=error.strerror or "", hint=MAKE_ROOM)
+    return CommitContainerFailed(f"could not write {what}", detail=error.strerror or "")
 
 
 def _appear(partial: Path, directory: Path) -> None:

@@ -10,6 +10,7 @@ many as like run at once. Of these only the newest are kept.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -82,6 +83,11 @@ class Ledger:
     connection: sqlite3.Connection
     clock: Callable[[], float]
     home: Path
+
+    def wait(self, seconds: float) -> None:
+        """From now on wait so long for others who write."""
+        with ledgerfile.translated(_file(self.home)):
+            self.connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     # ----------------------------------------------------------------------------------------------- deliveries
 
@@ -265,6 +271,8 @@ class Ledger:
         self, entry: str, state: EntryState, outcome: Outcome, *, reason: str = "", exit_code: int | None = None
     ) -> None:
         """Record what came of it; one that was taken for dead and speaks is believed."""
+        if not _file(self.home).exists():  # moved or removed meanwhile: nobody would read there what is written now
+            raise _unknown(entry)
         with self._transaction():
             known = self.entry(entry)
             if not known.hook and known.state in ("running", "dead"):
@@ -299,10 +307,10 @@ class Ledger:
     def _bytes_ago(self) -> Iterator[str]:
         """What was begun by hand before the logs of what came after it had filled all that they may."""
         rows = self.connection.execute("SELECT id, state FROM entries WHERE hook = '' ORDER BY sequence DESC")
-        left = KEPT_BYTES
+        left, logs = KEPT_BYTES, self.home / "logs"
         for entry, state in rows.fetchall():
             with suppress(FileNotFoundError):
-                left -= log_file(self.home.parent, entry).stat().st_size
+                left -= os.stat(f"{logs}/{entry}.jsonl").st_size  # noqa: PTH116  (of 200 logs at each beginning)
             if left < 0 and state != "running":
                 yield entry
 

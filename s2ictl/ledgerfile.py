@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +56,10 @@ def connect(file: Path, *, check: bool, patience: float) -> sqlite3.Connection:
     """Open the file at this version, made where there is none; `patience` is how long a writer is waited for."""
     import sqlite3
 
-    # Made by us before SQLite opens it: its journal files inherit these permissions.
-    os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    # Made by us before SQLite opens it: its journal files inherit these permissions. Where it is there it is let alone:
+    # whoever closes any descriptor of a file loses the locks on it that other connections of the same process have.
+    with suppress(FileExistsError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(file, timeout=patience, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
     try:

@@ -19,7 +19,7 @@ from s2ictl.errors import InvalidUsage, WrongPlatform
 from s2ictl.events import Emit, Notice
 from s2ictl.footing import Wanted
 from s2ictl.models import Artifact, BuildRequest, Reference, Target
-from s2ictl.roads import Asked, Chosen, Engine, choose_road
+from s2ictl.roads import Chosen, Engine, Request, choose_road
 from s2ictl.targets import ENGINE, destinations
 from s2ictl.values import dataclass
 
@@ -96,7 +96,7 @@ def plan_of(request: B2IRequest, *, named: Named, prefix: str, platform: str, em
 # ----------------------------------------------------------------------------------------------------- what was asked
 
 
-def _asked(request: B2IRequest, foreign: str) -> Asked:
+def _asked(request: B2IRequest, foreign: str) -> Request:
     build, usual, confinement = request.build, BuildRequest.__dataclass_fields__, request.build.confinement
     of_a_container = {
         "--pull-policy": build.pull_policy != usual["pull_policy"].default,
@@ -116,7 +116,7 @@ def _asked(request: B2IRequest, foreign: str) -> Asked:
         "--port": request.ports,
         "--user": request.user,
     }
-    return Asked(
+    return Request(
         engine=request.engine,
         foreign=foreign,
         of_a_container=tuple(flag for flag, said in of_a_container.items() if said),
@@ -156,7 +156,8 @@ def _build_of(asked: BuildRequest, artifact: Artifact, meaning: Meaning, *, buil
         source=replace(asked.source, kind="archive", location=artifact.name, path=None),
         builder=builder,
         env=tuple({**dict(meaning.env), **dict(asked.env)}.items()),
-        targets=tuple(target for target in asked.targets if target != ENGINE),  # where a build leaves it anyway
+        targets=tuple(target for target in asked.targets if target != ENGINE),
+        here=ENGINE in asked.targets,
         epoch=asked.epoch or 0,
     )
 
@@ -178,8 +179,8 @@ def _base(text: str, named: Named, prefix: str) -> Wanted:
 
 def _platforms(request: B2IRequest, artifact: Artifact, road: Chosen, here: str) -> tuple[str, ...]:
     """Those that the image is for; () where its base decides, since the artifact runs on all of them."""
-    by_engine = road.road == "docker"
-    into_engine = by_engine or ENGINE in targets_of(request.build)
+    in_a_container = road.road == "container"
+    into_engine = in_a_container or ENGINE in targets_of(request.build)
     if artifact.binary is None:
         alone = targets_of(request.build) == (ENGINE,)  # an engine holds images for its own machine
         return request.platforms or ((here,) if alone else ())
@@ -189,13 +190,15 @@ def _platforms(request: B2IRequest, artifact: Artifact, road: Chosen, here: str)
             raise WrongPlatform(
                 f"{artifact.name} is a program for {own}, and is to run on {platform}",
                 hint=f"build it for {platform}"
-                + ("" if by_engine or request.platforms else f"; to have the image all the same: --platform {own}"),
+                + (
+                    "" if in_a_container or request.platforms else f"; to have the image all the same: --platform {own}"
+                ),
             )
     return request.platforms or (str(own),)
 
 
 def spare_base(plan: Plan) -> None:
     """Refuse names by which the result would replace what it stands on; a Secret may have completed them since."""
-    if plan.road.road == "docker" or not isinstance(plan.base, Reference | Folder):
+    if plan.road.road == "container" or not isinstance(plan.base, Reference | Folder):
         return
     spare(footing.shown(plan.base), plan.build, what="base")

@@ -39,7 +39,7 @@ def build_twice(request: BuildRequest, workshop: Workshop, *, compare: Comparing
             hint="leave out one of them",
         )
     request = replace(request, settled=True, force=True)
-    image = make(request, workshop, emit=emit)
+    image = make(replace(request, push=False, targets=()), workshop, emit=emit)
     first = just_made(image.id, workshop, emit)
     with (
         _again(first, _alone(request, image), workshop, emit) as second,
@@ -56,7 +56,7 @@ def _alone(request: BuildRequest, first: Image) -> BuildRequest:
     source = request.source
     if source.kind == "git" and first.commit:
         source = replace(source, ref=first.commit)  # its branch may have moved on
-    return replace(request, source=source, names=(), push=False, remove_previous=False, cache=False)
+    return replace(request, source=source, names=(), push=False, targets=(), remove_previous=False, cache=False)
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import msgspec
 
 from s2ictl import layouts, oci
 from s2ictl.archives import Limits, Reader, read_tar, reader_of
-from s2ictl.compression import compressed
+from s2ictl.compression import NO_ZSTD, compressed
 from s2ictl.errors import CommitContainerFailed, FetchSourceFailed, LimitReached, Refused, S2IError
 from s2ictl.values import dataclass
 
@@ -35,6 +35,7 @@ class _Listed(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """An image in Docker's own list."""
 
     config: str
+    repo_tags: tuple[str, ...] | None = None
 
 
 @dataclass(slots=True)
@@ -46,8 +47,22 @@ class _Found:
     size: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Taken:
+    """What came of it: the manifest of all, the id of the image, and what its archive calls it, a name or not."""
+
+    manifest: bytes
+    id: str
+    names: tuple[str, ...]
+
+
 def manifest_of(image: Iterator[bytes], write: Write, *, annotations: dict[str, str] | None = None) -> bytes:
     """Put the layers and the configuration of an image where `write` has them, and answer the manifest of all."""
+    return taken(image, write, annotations=annotations).manifest
+
+
+def taken(image: Iterator[bytes], write: Write, *, annotations: dict[str, str] | None = None) -> Taken:
+    """The same, and what else is said of the image."""
     found = _Found()
     try:
         for member, read in read_tar(reader_of(image), name="the saved image", limits=_LIMITS):
@@ -55,7 +70,7 @@ def manifest_of(image: Iterator[bytes], write: Write, *, annotations: dict[str, 
                 _take(member.path, member.size, read, write, found)
     except (FetchSourceFailed, Refused) as error:
         raise _broken(error.in_passing) from error
-    content = _config(found)
+    content, names = _listed(found)
     config = oci.read_config(content, "the saved image")
     if len(config.rootfs.diff_ids) > oci.MOST_LAYERS:
         raise _broken(f"it has {len(config.rootfs.diff_ids)} layers; the limit is {oci.MOST_LAYERS}")
@@ -66,7 +81,7 @@ def manifest_of(image: Iterator[bytes], write: Write, *, annotations: dict[str, 
         layers=tuple(_layer(diff_id, found, write) for diff_id in config.rootfs.diff_ids),
         annotations=annotations,
     )
-    return oci.encode(manifest)
+    return Taken(manifest=oci.encode(manifest), id=manifest.config.digest, names=names)
 
 
 def _broken(detail: str) -> S2IError:
@@ -95,7 +110,7 @@ def _pack(plain: Iterator[bytes], write: Write, found: _Found) -> None:
     """A layer that is compressed already stays as it is: so it is the very blob that its registry has."""
     first = next(plain, b"")
     if first.startswith(_ZSTD):
-        raise _broken("a layer of it is compressed with zstd, which is not read here")
+        raise _broken(NO_ZSTD)
     digest, pieces = hashlib.sha256(), chain((first,), plain)
     packed = _watched(pieces, digest) if first.startswith(_GZIP) else compressed(_hashed(pieces, digest))
     try:
@@ -146,14 +161,15 @@ def _layer(diff_id: str, found: _Found, write: Write) -> oci.Descriptor:
 # ---------------------------------------------------------------------------------------------------------- documents
 
 
-def _config(found: _Found) -> bytes:
-    """The configuration of the one image that was asked for."""
+def _listed(found: _Found) -> tuple[bytes, tuple[str, ...]]:
+    """The configuration of the one image that was asked for, and its names."""
     try:
         if "manifest.json" in found.documents:
             (listed,) = msgspec.json.decode(found.documents["manifest.json"], type=tuple[_Listed, ...])
-            return found.documents[listed.config]
+            return found.documents[listed.config], listed.repo_tags or ()
         (entry,) = msgspec.json.decode(found.documents["index.json"], type=oci.Index).manifests
         manifest = msgspec.json.decode(found.documents[layouts.blob_path(entry.digest)], type=oci.Manifest)
-        return found.documents[layouts.blob_path(manifest.config.digest)]
+        named = (entry.annotations or {}).get(layouts.FULL_NAME, "")
+        return found.documents[layouts.blob_path(manifest.config.digest)], (named,) if named else ()
     except (KeyError, ValueError, RecursionError) as error:
         raise _broken(f"its list of images cannot be followed: {error}") from error

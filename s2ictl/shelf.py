@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -21,7 +22,6 @@ from s2ictl.errors import CommitContainerFailed, InvalidUsage, PullBuilderImageF
 from s2ictl.files import taken
 from s2ictl.layouts import Layout
 from s2ictl.models import ImageFacts
-from s2ictl.saved import manifest_of
 from s2ictl.values import dataclass
 
 _NAME, _DIGEST = "io.s2ictl.name", "io.s2ictl.digest"
@@ -65,6 +65,8 @@ class Shelf:
 
     def keep(self, facts: ImageFacts, image: Iterator[bytes], *, name: str) -> oci.Base:
         """Take in an image as an engine saves it; `name` is what it says of itself as somebody's base."""
+        from s2ictl.saved import manifest_of
+
         said = {_NAME: name, **({_DIGEST: facts.digest} if facts.digest else {})}
         self._begin()
         try:
@@ -83,9 +85,20 @@ class Shelf:
     @contextmanager
     def passing(self, image: Iterator[bytes]) -> Iterator[oci.Picture]:
         """An image as an engine saves it, packed and to be read while the context lasts; it is not kept."""
+        from s2ictl.saved import manifest_of
+
         self._begin()
         manifest = self._layout.write(oci.blob_of(manifest_of(image, self._layout.write), oci.MANIFEST))
         yield layouts.picture_at(self._layout, manifest)
+
+    def write(self, blob: oci.Blob) -> oci.Descriptor:
+        """Have these bytes here while the shelf is open; they are not kept."""
+        self._begin()
+        return self._layout.write(blob)
+
+    def read(self, descriptor: oci.Descriptor) -> Iterator[bytes]:
+        """What was written."""
+        return self._layout.read(descriptor)
 
     # ------------------------------------------------------------------------------------------------------- the lock
 
@@ -137,13 +150,12 @@ class Shelf:
     def _base(self, entry: oci.Descriptor) -> oci.Base | None:
         """The image, if it is whole."""
         with suppress(S2IError):  # what cannot be read is as good as not there: it is taken in again
-            manifest = oci.read_manifest(self._layout.manifest(entry), str(self._layout))
-            if not isinstance(manifest, oci.Manifest) or not all(map(self._layout.has, manifest.layers)):
+            found = oci.find_all(self._layout, entry)[0]
+            if not all(map(self._layout.has, found.manifest.layers)):
                 return None
-            said = manifest.annotations or {}
-            config = oci.read_config(self._layout.document(manifest.config), str(self._layout))
-            found = oci.Found(digest=said.get(_DIGEST, ""), manifest=manifest, config=config)
-            return oci.base_of(self._layout, found, name=said.get(_NAME, ""), home="")
+            said = found.manifest.annotations or {}
+            known = replace(found, digest=said.get(_DIGEST, ""))
+            return oci.base_of(self._layout, known, name=said.get(_NAME, ""), home="")
         return None
 
 

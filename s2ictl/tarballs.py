@@ -24,7 +24,6 @@ from s2ictl.events import Emit, Moving
 from s2ictl.models import Member, Reference
 
 _DOCKER = "manifest.json"
-_FULL_NAME = "io.containerd.image.name"  # what containerd calls an image that it reads from an index
 _CHUNK = 1 << 20
 _MOST_MEMBERS = 10_000
 _LONGEST_HEADER = 64 << 10
@@ -126,7 +125,7 @@ def _changed(detail: str) -> S2IError:
 def _index(picture: oci.Picture, names: tuple[Reference, ...]) -> oci.Index:
     described = oci.Descriptor(media_type=picture.kind, digest=picture.digest, size=len(picture.manifest))
     named = (
-        msgspec.structs.replace(described, annotations={oci.TAG: _tag(name), _FULL_NAME: _full(name)})
+        msgspec.structs.replace(described, annotations={oci.TAG: _tag(name), layouts.FULL_NAME: _full(name)})
         for name in dict.fromkeys(names)
     )
     return oci.Index(schema_version=2, media_type=oci.INDEX, manifests=tuple(named) or (described,))

@@ -82,7 +82,7 @@ def put(
 
     What stays on this machine comes first: where a registry fails, the rest is there.
     """
-    from s2ictl import layouts, oci, tarballs
+    from s2ictl import layouts, oci
 
     for target in sorted(targets, key=lambda target: target.kind == "registry"):
         match target:
@@ -90,6 +90,8 @@ def put(
                 with layouts.writable(directory) as layout:
                     oci.deliver(picture, layout, _tags(names), emit=emit)
             case Target(kind="tar", path=Path() as file):
+                from s2ictl import tarballs
+
                 tarballs.write(file, picture, names, platform=ways.platform, emit=emit)
             case Target(kind="docker"):
                 _load(picture, names, ways)

@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from s2ictl import scripts
 from s2ictl.builders import Folder
-from s2ictl.engines import Confirm, Engine
+from s2ictl.engines import Confirm, Engine, Layered
 from s2ictl.errors import PullBuilderImageFailed, Unreachable
 from s2ictl.events import Emit, Notice
-from s2ictl.models import ImageFacts, Logins, PullPolicy, Reference, Source, Target, Tree
+from s2ictl.models import Assembly, ImageFacts, Logins, PullPolicy, Reference, Source, Target, Tree
 from s2ictl.names import DOCKER_HUB
 from s2ictl.targets import REGISTRY
 from s2ictl.values import dataclass
+
+if TYPE_CHECKING:
+    from s2ictl import oci
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outlet:
+    """The way of a layer from the container that it was made in to where the image is wanted, with no image of the
+    engine's in between.
+
+    `layered` performs an assembly, `base` is what its last container stands on, and `send` has the image of both in
+    targets, under names. With `keeps` it is in the engine as well then.
+    """
+
+    layered: Callable[[Assembly, Emit], AbstractContextManager[Layered]]
+    base: Callable[[Assembly, Emit], oci.Base]
+    send: Callable[[Layered, oci.Base, tuple[Target, ...], tuple[Reference, ...], Emit], ImageFacts]
+    keeps: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +44,8 @@ class Workshop:
     distribution's suite where no registry has one. `registered` is what an image's registry says of it for a platform,
     without any pull, and `confirm` whether a name leads to an image there. `turn` is to have an image's name alone on
     this machine, for which so many seconds are waited. `carry` takes an image out of the engine into other
-    targets, under names, and answers its digest there.
+    targets, under names, and answers its digest there; `outlet` does without the engine's own image, where it can.
+    `laid` is what the image of a tag in a layout says of itself for a platform.
     """
 
     engine: Engine
@@ -37,6 +58,8 @@ class Workshop:
     confirm: Confirm = lambda name, _: name.digest
     turn: Callable[[str, float, Emit], AbstractContextManager[None]] = lambda *_: nullcontext()
     carry: Callable[[str, tuple[Target, ...], tuple[Reference, ...], Emit], str] = lambda *_: ""
+    outlet: Outlet | None = None
+    laid: Callable[[Path, str, str], ImageFacts | None] = lambda *_: None
 
 
 def had(image: str, policy: PullPolicy, workshop: Workshop, emit: Emit) -> tuple[ImageFacts | None, bool]:

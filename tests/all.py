@@ -44,10 +44,14 @@ class Outcome:
 # taken in the order in which they were collected, the slowest first.
 ENGINES = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder") if os.geteuid() == 0 else ()
 
+# Containers without a daemon have nothing in common but the machine.
+CONTAINERS = ("-n", "2", "--dist", "loadfile") if os.geteuid() == 0 else ()
+
 # The testbed's own tests bring up a node of their own, and one machine holds only one: so they stand before the layer
 # that brings up the common one.
 LAYERS = (
     Layer(name="first", flags=("-n", "auto")),
+    Layer(name="embedded", flags=("--embedded", "--only-layers", *CONTAINERS)),
     Layer(name="engine", flags=("--engine", "--only-layers", *ENGINES)),
     Layer(name="bed", flags=("--bed", "--only-layers")),
     Layer(name="cluster", flags=("--cluster", "--only-layers")),

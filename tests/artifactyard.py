@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from s2ictl import b2i, shelf
+from s2ictl import b2i, images, shelf
 from s2ictl.builders import MADE_OF, Folder, fingerprint, load_all, named
 from s2ictl.engines import Engine
 from s2ictl.errors import Unreachable
@@ -92,12 +92,14 @@ class Yard:
         with (
             Transport({}, emit=self.events.append) as transport,
             shelf.opened(self.home / "bases") as kept,
+            images.looked_into(self.home / "images") as stored,
         ):
             yield Supplies(
                 repository=lambda name: Repository(name, transport=transport, logins=lambda _: None),
                 shelf=kept,
                 workshop=lambda: replace(Bench(folders=self.folders).workshop(self._engine())),
                 platform=PLATFORM,
+                stored=stored,
             )
 
     def _engine(self) -> Engine:

@@ -1,8 +1,8 @@
 """What every test stands on: the layers, their real parts, and what the first layer must not touch.
 
 The layers are folders, and each is asked for by a flag, never guessed from the environment: `pytest` alone runs what
-needs nothing but git; `--bed` adds tests/bed, `--engine` tests/engine, `--cluster` tests/cluster. A part that this
-machine cannot have skips its tests with the reason; with CI=true that is a failure.
+needs nothing but git; `--embedded` adds tests/embedded, `--engine` tests/engine, `--bed` tests/bed, `--cluster`
+tests/cluster. A part that this machine cannot have skips its tests with the reason; with CI=true that is a failure.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from tests.parts import available
 from tests.testbed import mounts
 
 HERE = Path(__file__).parent
-LAYERS = ("bed", "engine", "cluster")
+LAYERS = ("bed", "embedded", "engine", "cluster")
 F = TypeVar("F", bound=testbed.Facts)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bed", action="store_true", help="run tests/bed: the testbed itself, up and down")
+    parser.addoption("--embedded", action="store_true", help="run tests/embedded: containers, and no engine's daemon")
     parser.addoption("--engine", action="store_true", help="run tests/engine on a real engine and registry")
     parser.addoption("--cluster", action="store_true", help="run tests/cluster on a real Kubernetes node and forge")
     parser.addoption("--only-layers", action="store_true", help="leave out what stands outside of those folders")
@@ -157,6 +158,11 @@ def cluster_facts() -> testbed.Cluster:
 @pytest.fixture(scope="session")
 def forge_facts() -> testbed.Forge:
     return _real("forge", testbed.Forge)
+
+
+@pytest.fixture(scope="session")
+def user_facts() -> testbed.User:
+    return _real("user", testbed.User)
 
 
 def _real(part: testbed.Name, kind: type[F]) -> F:

@@ -22,6 +22,12 @@ def available() -> Iterator[None]:
         pytest.skip(str(reason))
 
 
+def need_daemonless() -> None:
+    """Have what the engine without a daemon stands on."""
+    with available():
+        testbed.need_daemonless()
+
+
 def need(*packages: str) -> None:
     """Have these system packages."""
     with available():

@@ -91,7 +91,7 @@ def test_a_builder_of_somebody_elses_assembles_a_war_under_the_name_of_its_addre
     image = yard.make(replace(request, build=replace(request.build, builder="b:1")))
     assert "tmp/src/a#b.war" in yard.engine.uploads[0]
     assert (image.builder, image.context_path) == ("b:1", "/a/b")
-    assert "docker: b:1 assembles it in a container" in yard.said()
+    assert "container: b:1 assembles it in a container" in yard.said()
 
 
 def test_a_war_is_said_to_be_served_where_it_is_and_the_last_word_is_the_same_on_both_roads(yard: Yard) -> None:

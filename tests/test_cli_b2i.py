@@ -300,7 +300,8 @@ def test_a_dry_run_shows_the_road_that_a_builder_asks_for(here: Shell) -> None:
     ran = here.run("b2i", "shop.war", "registry.example.com/their/tomcat:8.5", "shop:1", "--dry-run")
     assert ran.stdout == (
         "read     shop.war: a war for jakarta servlets, Java 17\n"
-        "road     docker: registry.example.com/their/tomcat:8.5 assembles it in a container\n"
+        "road     container: registry.example.com/their/tomcat:8.5 assembles it in a container\n"
+        "engine   docker, as S2ICTL_ENGINE says\n"
         "assemble by registry.example.com/their/tomcat:8.5\n"
         "deliver  shop:1\n"
     )

@@ -12,7 +12,7 @@ import pytest
 from s2ictl.callbacks import check_url
 from s2ictl.cli.session import General, Session, Stopped, World
 from s2ictl.cli.telling import telling
-from s2ictl.cli.workshop import git_logins, package_sources
+from s2ictl.cli.workshop import git_logins, our_builders, package_sources
 from s2ictl.events import Emit
 from s2ictl.models import Login, Secret
 from tests.cli import Ran, Shell, shell
@@ -33,7 +33,8 @@ def test_a_dry_run_shows_what_would_be_done_and_contacts_nothing(typed: Shell) -
     done = typed.run("build", ".", "b:1", "app:1", "-e", "A=1", "--build-env", "B=secret", "--dry-run")
     assert done == Ran(
         status=0,
-        stdout="fetch     .\nbuilder   b:1\nstays     A\nhands on  B\ntag       app:1\n",
+        stdout="fetch     .\nbuilder   b:1\nstays     A\nhands on  B\ntag       app:1\n"
+        "engine    docker, as S2ICTL_ENGINE says\n",
         stderr="",
     )
 
@@ -306,6 +307,7 @@ timeout   300 s
 onto      r:1
 take      /opt/app to .
 tag       app:1
+engine    docker, as S2ICTL_ENGINE says
 tell      the --callback-url
 run       it
 """
@@ -336,6 +338,7 @@ def test_what_the_flags_do_not_say_stands_in_s2i_yaml(typed: Shell) -> None:
         "named": "shop",
         "stays": "B",
         "push": "r.io/team/shop:latest",
+        "engine": "docker, as S2ICTL_ENGINE says",
         "deploy": "prod/deployment/shop",
     }
 
@@ -374,7 +377,7 @@ def test_a_relative_source_starts_from_its_file(typed: Shell) -> None:
 def test_of_several_apps_none_is_taken_for_a_source_as_typed(typed: Shell) -> None:
     (typed.cwd / "s2i.yaml").write_text("apps:\n  - {name: a, image: r.io/a}\n  - {name: b, image: r.io/b}\n")
     done = typed.run("build", ".", "b:1", "--dry-run")
-    assert done.stdout == "fetch     .\nbuilder   b:1\n"
+    assert done.stdout == "fetch     .\nbuilder   b:1\nengine    docker, as S2ICTL_ENGINE says\n"
     assert "s2i.yaml has several apps (a, b): none of them is taken for a source as typed" in done.stderr
     refused = typed.run("build")
     assert (refused.status, "it has a, b" in refused.stderr) == (2, True)
@@ -504,3 +507,16 @@ def test_a_password_that_cannot_be_one_is_refused_and_not_shown(content: bytes, 
     done = typed.run("build", "https://git.io/a", "b:1", "--git-password-file", "password", "--debug")
     assert (done.status, said in done.stderr.splitlines()[-1]) == (2, True), done.stderr
     assert "canary" not in done.stderr
+
+
+def test_only_those_builders_are_read_that_a_name_may_mean(world: World) -> None:
+    everybody = our_builders(world, "")
+
+    def found(word: str) -> set[str]:
+        return {folder.name for folder in our_builders(world, "", word)}
+
+    for folder in everybody:
+        assert found(folder.name) == found(f"{folder.image}") == {folder.name}
+        assert all(folder.name in found(alias.repository) for _, alias in folder.known_as)
+    assert found("kubesphere/golang:1") == {"go"}
+    assert found("registry.example.com/somebody/java:1") == found("somebody/builder") == set()

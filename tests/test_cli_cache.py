@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from s2ictl import oci, shelf
-from s2ictl.models import ImageFacts
+from s2ictl import images, oci, shelf
+from s2ictl.models import ImageFacts, Reference
 from tests.cli import Shell, shell
 from tests.fakes.carried import config_of, packed, saved
+from tests.fakes.published import picture
+from tests.fakes.unpacker import Unpacking
 
 DAY = 24 * 3600
 
@@ -167,3 +169,63 @@ def test_images_that_a_build_stands_on_right_now_stay(here: Shell) -> None:
         ran = here.run("cache", "prune", "--all")
     assert "in use, and stays: s2ictl/jar:21" in ran.stderr
     assert len(shelf.kept(place)) == 1
+
+
+def has_images(here: Shell) -> Path:
+    """A store with an image that was pulled, and one that was built here under two names."""
+    place = here.home / ".local/state/s2ictl/images"
+    with images.opened(place, unpacker=lambda: Unpacking(place)) as store:
+        store.load(iter((saved([packed({"base": b"b" * 3000})], names=["base:1"]),)))
+        store.keep(picture(packed({"app": b"a" * 2000})), (Reference.parse("app"), Reference.parse("app:2")))
+        store.keep(picture(packed({"libraries": b"l"})), (Reference.parse("s2ictl/dependencies:abc"),))
+    return place
+
+
+def names(place: Path) -> tuple[str, ...]:
+    with images.opened(place, unpacker=lambda: Unpacking(place)) as store:
+        return store.names()
+
+
+def test_the_images_of_the_engine_without_a_daemon_are_shown(here: Shell) -> None:
+    place = has_images(here)
+    rows = json.loads(here.run("cache", "info", "-o", "json").stdout)
+    assert sorted((row["kind"], row["what"]) for row in rows) == [
+        ("dependencies", "s2ictl/dependencies:abc"),
+        ("image", "app:latest, app:2"),
+        ("image", "base:1"),
+    ]
+    stored = sum(path.stat().st_size for path in (place / "oci/blobs/sha256").iterdir())
+    assert sum(row["size"] for row in rows) == stored
+
+
+def test_an_image_that_was_built_here_goes_only_by_its_name(here: Shell) -> None:
+    place = has_images(here)
+    assert here.run("cache", "prune", "--all").status == 0
+    assert names(place) == ("app:2", "app:latest")
+    ran = here.run("cache", "prune", "--image", "app", "-o", "json")
+    assert [row["what"] for row in json.loads(ran.stdout)["removed"]] == ["app:latest, app:2"]
+    assert (names(place), list((place / "oci/blobs/sha256").iterdir())) == ((), [])
+
+
+def test_an_image_is_chosen_by_its_id_and_one_that_is_not_there_is_said(here: Shell) -> None:
+    place = has_images(here)
+    (image,) = (each for each in images.kept(place) if each.names == ("base:1",))
+    assert here.run("cache", "prune", "--image", image.name[7:19]).status == 0
+    assert "base:1" not in names(place)
+    ran = here.run("cache", "prune", "--image", "base:1", "--image", "app")
+    assert (ran.status, "there is no image base:1 on this machine" in ran.stderr) == (5, True)
+    assert "app:latest" in names(place)
+
+
+def test_no_image_is_taken_from_who_uses_any(here: Shell) -> None:
+    place = has_images(here)
+    with images.opened(place, unpacker=lambda: Unpacking(place)) as store:
+        assert store.held("app") is not None
+        ran = here.run("cache", "prune", "--image", "app")
+    assert "in use, and stays: app:latest, app:2" in ran.stderr
+    assert "app:latest" in names(place)
+
+
+def test_an_image_is_named_alone(here: Shell) -> None:
+    ran = here.run("cache", "prune", "--image", "app", "--older-than", "7d")
+    assert (ran.status, "--image names what is to go" in ran.stderr) == (2, True)

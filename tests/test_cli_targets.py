@@ -61,6 +61,7 @@ def test_a_dry_run_says_where_it_would_be_had(typed: Shell) -> None:
         "push      r.io/app:1",
         f"write     oci:{here}/out:1",
         f"write     tar:{here}/out.tar",
+        "engine    docker, as S2ICTL_ENGINE says",
     ]
     said = json.loads(typed.run(*words, "--dry-run", "-o", "json").stdout)
     assert (said["push"], said["to"]) == (True, [f"oci:{here}/out:1", f"tar:{here}/out.tar"])

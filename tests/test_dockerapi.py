@@ -138,19 +138,6 @@ def test_an_identity_token_is_no_password() -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("script", "interpreter"),
-    [
-        (b"\x7fELF", ""),
-        (b"#!/bin/sh\n", "/bin/sh"),
-        (b"#! /usr/bin/env bash\n", "/usr/bin/env"),
-        (b"#!/bin/sh\r\n", "/bin/sh\r"),
-    ],
-)
-def test_the_first_line_names_the_interpreter(script: bytes, interpreter: str) -> None:
-    assert dockerapi.interpreter_of(script) == interpreter
-
-
 @given(st.binary(max_size=2000))
 def test_no_archive_of_a_container_breaks_the_reader(data: bytes) -> None:
     result = dockerapi.first_file(data, 100)

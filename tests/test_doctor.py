@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
-from s2ictl.doctor import Absent, Check, examine
-from s2ictl.errors import ClusterForbidden, LimitReached, Unreachable
+import pytest
+
+from s2ictl.cli.health import agreed, as_root, described
+from s2ictl.cli.session import World
+from s2ictl.doctor import Absent, Check, examine, mend
+from s2ictl.engines.embedded.machine import Lack
+from s2ictl.engines.embedded.machine import Machine as Able
+from s2ictl.errors import ClusterForbidden, Interrupted, InvalidUsage, LimitReached, Refused, Unreachable
 from s2ictl.events import Emit
 from tests.cli import shell
 
@@ -31,9 +40,21 @@ def test_each_part_says_how_it_is_and_none_stops_the_others(emit: Emit) -> None:
 
 
 def test_what_is_absent_is_no_failure_and_what_is_named_and_gone_is_one(tmp_path: Path) -> None:
-    gone = shell(tmp_path, DOCKER_HOST=f"unix://{tmp_path}/none.sock").run("doctor", "-o", "json", "-q")
+    gone = shell(tmp_path, DOCKER_HOST=f"unix://{tmp_path}/none.sock", S2ICTL_ENGINE="docker").run(
+        "doctor", "-o", "json", "-q"
+    )
     states = {check["name"]: check["state"] for check in json.loads(gone.stdout)}
-    assert (gone.status, states) == (10, {"git": "ok", "disk": "ok", "engine": "broken", "cluster": "absent"})
+    assert (gone.status, states) == (
+        10,
+        {
+            "git": "ok",
+            "disk": "ok",
+            "engine": "broken",
+            "embedded": "absent",
+            "chosen engine": "ok",
+            "cluster": "absent",
+        },
+    )
     assert gone.stderr.startswith('{"error":"not well: engine"')
 
 
@@ -49,3 +70,111 @@ def test_a_kubeconfig_that_leads_nowhere_is_broken(tmp_path: Path) -> None:
     (row,) = [line for line in said.stdout.splitlines() if line.startswith("cluster")]
     assert said.status == Unreachable.exit_code
     assert "broken" in row
+
+
+# ------------------------------------------------------------------------------------------------------ what it mends
+
+INSTALL, GIVE_IDS = ("apk", "add", "runc"), ("usermod", "ann")
+
+
+class Machine:
+    """Lacks things one after the other, and remembers what was asked and run."""
+
+    def __init__(self, *rounds: tuple[tuple[str, ...], ...], status: int = 0) -> None:
+        self._rounds = list(rounds)
+        self._status = status
+        self.done: list[tuple[str, object]] = []
+
+    def lacking(self) -> tuple[tuple[str, ...], ...]:
+        return self._rounds.pop(0) if self._rounds else ()
+
+    def agree(self, wanted: tuple[tuple[str, ...], ...]) -> None:
+        self.done.append(("agree", wanted))
+
+    def run(self, words: tuple[str, ...]) -> int:
+        self.done.append(("run", words))
+        return self._status
+
+
+def test_what_is_missing_is_shown_run_and_looked_at_again(emit: Emit) -> None:
+    machine = Machine((INSTALL,), (INSTALL, GIVE_IDS), (INSTALL,))
+    assert mend(machine.lacking, agree=machine.agree, run=machine.run, emit=emit) == 2
+    assert machine.done == [
+        ("agree", (INSTALL,)),
+        ("run", INSTALL),
+        ("agree", (GIVE_IDS,)),
+        ("run", GIVE_IDS),
+    ]
+
+
+def test_a_command_that_fails_ends_it(emit: Emit) -> None:
+    machine = Machine((INSTALL, GIVE_IDS), status=100)
+    with pytest.raises(Unreachable, match="apk add runc ended with 100"):
+        mend(machine.lacking, agree=machine.agree, run=machine.run, emit=emit)
+    assert machine.done == [("agree", (INSTALL, GIVE_IDS)), ("run", INSTALL)]
+
+
+def test_nothing_is_run_that_was_not_agreed_to(emit: Emit) -> None:
+    def refuse(_: object) -> None:
+        raise Interrupted("nothing was installed")
+
+    machine = Machine((INSTALL,))
+    with pytest.raises(Interrupted):
+        mend(machine.lacking, agree=refuse, run=machine.run, emit=emit)
+    assert machine.done == []
+
+
+def test_nobody_to_ask_is_a_wrong_usage_and_yes_asks_nobody(tmp_path: Path) -> None:
+    world = World(
+        arguments=(),
+        environ={},
+        cwd=tmp_path,
+        home=tmp_path,
+        stdin=io.StringIO("y\n"),
+        stdout=io.StringIO(),
+        stderr=io.StringIO(),
+    )
+    with pytest.raises(InvalidUsage, match="nobody can be asked whether to run apk add runc && usermod ann"):
+        agreed(world, (INSTALL, GIVE_IDS), yes=False)
+    agreed(world, (INSTALL, GIVE_IDS), yes=True)
+
+
+@pytest.mark.parametrize("answer", ["y", "YES", "n", ""])
+def test_whoever_sits_there_is_asked(tmp_path: Path, answer: str) -> None:
+    stdin, stderr = Terminal(f"{answer}\n"), io.StringIO()
+    world = World(
+        arguments=(), environ={}, cwd=tmp_path, home=tmp_path, stdin=stdin, stdout=io.StringIO(), stderr=stderr
+    )
+    with nullcontext() if answer.lower() in ("y", "yes") else pytest.raises(Interrupted, match="nothing was installed"):
+        agreed(world, (INSTALL,), yes=False)
+    assert stderr.getvalue() == "  apk add runc\nrun these? [y/N] "
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_root_runs_it_himself_and_anybody_else_by_sudo() -> None:
+    assert as_root(INSTALL, uid=0, find=lambda _: None) == INSTALL
+    assert as_root(INSTALL, uid=1000, find=lambda name: f"/usr/bin/{name}") == ("/usr/bin/sudo", *INSTALL)
+    with pytest.raises(Refused, match="only root may run apk add runc"):
+        as_root(INSTALL, uid=1000, find=lambda _: None)
+
+
+def test_a_machine_that_can_build_says_with_what() -> None:
+    machine = Able(
+        rootless=True,
+        architecture="x86_64",
+        overlays=("/usr/bin/fuse-overlayfs",),
+        runtime="/usr/bin/crun",
+        warnings=(Lack(what="limits", because="none can be set"),),
+    )
+    assert (
+        described(machine)
+        == "rootless: fuse-overlayfs, crun, the machine's own network, no limits; limits: none can be set"
+    )
+    whole = replace(
+        machine, rootless=False, network_helper="/usr/bin/pasta", limits=frozenset({"pids", "cpu"}), warnings=()
+    )
+    assert described(whole) == "as root: fuse-overlayfs, crun, pasta, cpu, pids"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from s2ictl import oci, shelf
-from s2ictl.builders import MADE_OF, fingerprint, named
+from s2ictl import images, oci, shelf
+from s2ictl.builders import MADE_OF, Folder, fingerprint, named
 from s2ictl.errors import InvalidUsage, PullBuilderImageFailed, WrongPlatform
 from s2ictl.events import Findings, StepStarted
 from s2ictl.footing import Wanted, find, parse_base, shown
 from s2ictl.layouts import Laid
-from s2ictl.models import Reference
+from s2ictl.models import ImageFacts, Reference
 from tests.artifactyard import BUILD, Yard
+from tests.fakes.carried import packed
 from tests.fakes.images import index_of, small_image
+from tests.fakes.published import picture
 from tests.fakes.registry import FakeRegistry, running
+from tests.fakes.unpacker import Unpacking
 
 JAR = "s2ictl/jar:21"
 
@@ -65,6 +69,37 @@ def test_one_of_ours_is_read_out_of_the_engine_and_then_stands_on_the_shelf(yard
     assert (first.name, again.name, again.digest, cached, cached_again) == (JAR, JAR, "", False, True)
     assert [event.subject for event in yard.events if isinstance(event, StepStarted)] == [JAR]  # kept, once
     assert again.config == first.config
+
+
+def store(yard: Yard, name: str, layer: bytes, **labels: str) -> ImageFacts:
+    """An image that the engine without a daemon has made."""
+    place = yard.home / "images"
+    with images.opened(place, unpacker=lambda: Unpacking(place)) as store:
+        return store.keep(picture(layer, **labels), (Reference.parse(name),))
+
+
+def test_one_of_ours_that_the_engine_without_a_daemon_has_is_read_where_it_lies(yard: Yard) -> None:
+    folder, yard.engine = ours(yard), None
+    assert isinstance(folder, Folder)
+    layer = packed({"base": b"b"})
+    store(yard, JAR, layer, **{MADE_OF: "another version"})
+    with pytest.raises(PullBuilderImageFailed, match="is not on this machine"):
+        found(yard, folder)
+    facts = store(yard, JAR, layer, **{MADE_OF: fingerprint(folder)})
+    with yard.supplies() as supplies:
+        (base,) = find(folder, (), BUILD, supplies, yard.events.append, Findings())
+        assert (base.name, oci.digest_of(base.document)) == (JAR, facts.id)
+        assert gzip.decompress(b"".join(base.layers[0].chunks())) == layer
+    assert not (yard.home / "bases").exists()
+
+
+def test_what_the_engine_without_a_daemon_has_is_not_packed_once_more(yard: Yard) -> None:
+    assert yard.engine is not None
+    facts = store(yard, "mine:1", packed({"mine": b"m"}), of="mine")
+    yard.engine.images["mine:2"] = facts
+    (base,), cached = found(yard, Reference.parse("mine:2"))
+    assert (base.name, base.facts.labels, cached) == ("mine:2", {"of": "mine"}, True)
+    assert not (yard.home / "bases").exists()
 
 
 def test_one_of_another_version_of_its_folder_does_not_serve(yard: Yard) -> None:

@@ -147,7 +147,9 @@ def test_of_two_logins_at_once_none_is_lost(tmp_path: Path) -> None:
     with ThreadPoolExecutor(1) as other:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         waiting = other.submit(kept, tmp_path)
-        path.write_text(json.dumps({"auths": {"other.example.com": ENTRY}}))
+        theirs = path.with_suffix(".theirs")  # renamed into its place: half a file is nobody's login
+        theirs.write_text(json.dumps({"auths": {"other.example.com": ENTRY}}))
+        theirs.replace(path)
         os.close(descriptor)
         assert waiting.result() == {"auths": {"other.example.com": ENTRY, HOST: ENTRY}}
 

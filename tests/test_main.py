@@ -73,8 +73,15 @@ FOR_OTHERS = (  # what a plain build of a directory does not wait for
     ),
     *("cluster", "kubeconfig", "manifests", "deploy", "workloads", "refusals", "cli.rollout", "cli.keyring"),
     *("registry", "oci", "access", "logins", "transport", "callbacks", "dockerfiles", "reproducible", "artifacts"),
-    *("connections", "tunnels"),
-    *("engines.append", "engines.performing", "engines.injections", "engines.salvaging", "engines.layers"),
+    *("connections", "tunnels", "yaml", "tempfile", "documents", "config", "bases", "saved", "tarballs", "images"),
+    *(
+        "engines.embedded.engine",
+        "engines.append",
+        "engines.performing",
+        "engines.injections",
+        "engines.salvaging",
+        "engines.layers",
+    ),
     *(
         "sources.program",
         "sources.mirror",

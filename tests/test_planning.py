@@ -94,7 +94,7 @@ def test_another_platforms_name_for_tomcat_means_the_one_that_serves_the_war(
 
 def test_somebody_elses_builder_is_what_assembles_whatever_the_artifact_belongs_to(shelf: Path, emit: Emit) -> None:
     plan = planned(of(shelf / "shop.war", builder="registry.example.com/their/tomcat:8.5"), emit)
-    assert (plan.road.road, plan.build.builder) == ("docker", "registry.example.com/their/tomcat:8.5")
+    assert (plan.road.road, plan.build.builder) == ("container", "registry.example.com/their/tomcat:8.5")
 
 
 def test_our_images_are_where_the_prefix_says(shelf: Path, emit: Emit) -> None:
@@ -120,6 +120,7 @@ def test_what_a_container_would_be_asked_for_names_no_place_of_this_machine(shel
         builder="s2ictl/jar:21",
         env=(("JAVA_OPTIONS", "-Xss1m"), ("JAVA_ARGS", "serve 'a b'"), ("A", "1")),
         push=True,
+        here=True,
         epoch=0,
     )
     assert plan.targets == (REGISTRY, ENGINE)

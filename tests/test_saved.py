@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,7 +15,9 @@ from hypothesis import strategies as st
 
 from s2ictl import oci
 from s2ictl.errors import CommitContainerFailed, LimitReached, S2IError
-from s2ictl.saved import manifest_of
+from s2ictl.models import Reference
+from s2ictl.saved import manifest_of, taken
+from s2ictl.tarballs import tarball
 from tests.fakes.carried import Form, config_of, packed, saved
 
 BASE = packed({"etc/hello": b"hello" * 300})
@@ -51,6 +54,31 @@ def test_every_form_becomes_the_same_image(form: Form) -> None:
     assert blobs.there[manifest.config.digest] == config_of([BASE, APP])
     assert {layer.media_type for layer in manifest.layers} == {f"{oci.LAYER}+gzip"}
     assert manifest == Blobs().take(saved([BASE, APP], form="docker"))
+
+
+@pytest.mark.parametrize("form", ["docker", "blobs"])
+def test_what_an_engine_calls_it_is_told_with_it(form: Form) -> None:
+    blobs, names = Blobs(), ("team/app:1", "whatever it says")
+    image = taken(iter((saved([BASE], names=names, form=form),)), blobs.write)
+    assert (image.names, image.id) == (names, oci.digest_of(config_of([BASE])))
+    assert taken(iter((saved([BASE], form=form),)), blobs.write).names == ()
+
+
+def test_in_a_layout_the_name_is_the_one_that_containerd_reads() -> None:
+    config, layer = oci.blob_of(config_of([BASE]), oci.CONFIG), oci.blob_of(BASE, oci.LAYER)
+    manifest = oci.Manifest(schema_version=2, config=oci.descriptor_of(config), layers=(oci.descriptor_of(layer),))
+    picture = oci.Picture(blobs=(layer, config), manifest=oci.encode(manifest), id=config.digest)
+    archive = tarball(picture, (Reference.parse("app:1"),), platform="linux/amd64")
+    assert taken(archive, Blobs().write).names == ("app:1",)
+    layout = without(tarball(picture, (Reference.parse("app:1"),), platform="linux/amd64"), "manifest.json")
+    assert taken(iter((layout,)), Blobs().write).names == ("docker.io/library/app:1",)
+
+
+def without(archive: Iterator[bytes], name: str) -> bytes:
+    """The archive without one of its members."""
+    with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as tar:
+        files = {each.name: file.read() for each in tar if each.isreg() and (file := tar.extractfile(each))}
+    return packed({path: content for path, content in files.items() if path != name})
 
 
 @pytest.mark.parametrize("form", ["blobs", "oci"])

@@ -24,6 +24,7 @@ from tests.testbed.nodes import nameservers, toml
         ("registry", testbed.Registry(open="127.0.0.1:1", closed="127.0.0.1:2", username="u", password="p")),
         ("cluster", testbed.Cluster(kubeconfig=Path("/bed/admin.kubeconfig"), node_ip="10.125.0.1", context="c")),
         ("forge", testbed.Forge(url="http://127.0.0.1:3", username="u", password="p", token="t")),
+        ("user", testbed.User(name="s2ibed0", home=Path("/bed/user/home"))),
     ],
 )
 def test_facts_survive_the_way_through_their_file(part: testbed.Name, facts: testbed.Facts) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
+import pkgutil
 from dataclasses import field
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,31 @@ def pair(dataclass: Any) -> Any:
         right: str = ""
 
     return Pair
+
+
+def pen(dataclass: Any) -> Any:
+    @dataclass(slots=True)
+    class Pen:
+        room: int
+        lines: list[str] = field(default_factory=list)
+
+        def write(self, line: str) -> None:
+            self.room -= len(line)
+            self.lines.append(line)
+
+    return Pen
+
+
+def watch(dataclass: Any) -> Any:
+    @dataclass(slots=True)
+    class Watch:
+        began: int
+        now: int = field(init=False)
+
+        def __post_init__(self) -> None:
+            self.now = self.began
+
+    return Watch
 
 
 def told_of(cls: Any) -> tuple[object, ...]:
@@ -120,10 +147,73 @@ def test_a_value_does_not_change() -> None:
     assert value == made(1)
 
 
+def test_what_is_not_frozen_changes_and_is_compared_and_has_no_hash() -> None:
+    written = []
+    for dataclass in (dataclasses.dataclass, values.dataclass):
+        made = pen(dataclass)
+        first, second = made(10), made(room=10)
+        first.write("abc")
+        written.append(
+            (repr(first), first == second, first == made(7, ["abc"]), made.__hash__, hasattr(first, "__dict__"))
+        )
+
+    assert written[0] == written[1]
+
+
+def test_what_is_made_whole_after_its_fields_is_so() -> None:
+    theirs, ours = (watch(dataclass)(3) for dataclass in (dataclasses.dataclass, values.dataclass))
+
+    assert (repr(ours), ours.now) == (repr(theirs), 3)
+
+
 def test_the_borders_read_documents_into_values() -> None:
     made = pair(values.dataclass)
 
     assert msgspec.json.decode(b'{"left": 1}', type=made) == made(1)
+
+
+def many(cls: Any) -> list[Any]:
+    return [cls(x=number, y=1) for number in range(50)]
+
+
+@pytest.mark.parametrize("shape", [point, line, hidden])
+def test_the_first_values_are_as_the_later_ones(shape: Any) -> None:
+    theirs, ours = (many(shape(dataclass)) for dataclass in (dataclasses.dataclass, values.dataclass))
+
+    assert list(map(dataclasses.astuple, ours)) == list(map(dataclasses.astuple, theirs))
+    assert list(map(repr, ours)) == list(map(repr, theirs))
+    assert len({id(each.more) for each in ours}) == len(ours)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"x": 1, "z": 2}])
+def test_a_value_is_refused_as_the_standard_library_does_it(arguments: dict[str, int]) -> None:
+    said = []
+    for dataclass in (dataclasses.dataclass, values.dataclass):
+        with pytest.raises(TypeError) as caught:
+            point(dataclass)(**arguments)
+        said.append(str(caught.value).rpartition("__init__")[2])
+
+    assert said[0] == said[1]
+
+
+def test_every_value_of_the_program_has_the_fields_that_the_standard_library_finds() -> None:
+    modules = [
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(s2ictl.__path__, "s2ictl.")
+        if found.name != "s2ictl.__main__"
+    ]
+    found = (each for module in modules for each in vars(module).values())
+    made: set[Any] = {each for each in found if isinstance(each, type) and hasattr(each, "__shape__")}
+
+    assert len(made) > 150
+    for each in made:
+        fields = dataclasses.fields(each)
+        defaults = {field.name for field in fields if field.default is not dataclasses.MISSING}
+        factories = {field.name for field in fields if field.default_factory is not dataclasses.MISSING}
+        shape = each.__shape__
+        assert [field.name for field in fields] == list(shape.names), each
+        assert (defaults, factories) == (set(shape.defaults), set(shape.factories)), each
+        assert [field.name for field in fields if not field.kw_only] == list(each.__match_args__), each
 
 
 def test_every_value_of_the_program_is_made_so() -> None:

@@ -33,7 +33,7 @@ from s2ictl.models import (
     UidRange,
     Volume,
 )
-from s2ictl.workshop import Workshop
+from s2ictl.workshop import Outlet, Workshop
 from tests.fakes.engine import FakeEngine, Script
 from tests.logs import texts
 
@@ -123,6 +123,7 @@ class Bench:
     web: dict[str, bytes] = field(default_factory=dict)
     registered: Callable[[Reference, str], ImageFacts | None] = lambda *_: None
     turn: Callable[[str, float, Emit], AbstractContextManager[None]] = lambda *_: nullcontext()
+    outlet: Outlet | None = None
 
     def __post_init__(self) -> None:
         self.engine.images["b:1"] = BUILDER
@@ -145,6 +146,7 @@ class Bench:
             download=lambda url, _: self.web.get(url),
             registered=self.registered,
             turn=self.turn,
+            outlet=self.outlet,
         )
 
     def root_filesystem(self, suite: str, emit: Emit) -> AbstractContextManager[Iterator[bytes]]:

@@ -7,7 +7,6 @@ packed so that they never end.
 from __future__ import annotations
 
 import bz2
-import gzip
 import io
 import lzma
 import os
@@ -17,7 +16,6 @@ from typing import BinaryIO, Protocol
 
 from s2ictl.archives.members import CHUNK, FREE, RATIO, Entry, Limits, Reader
 from s2ictl.archives.tar import is_header, read_tar
-from s2ictl.archives.zip import read_zip
 from s2ictl.errors import FetchSourceFailed, LimitReached
 
 SUPPORTED = "supported are tar (plain, or packed by gzip, bzip2 or xz) and zip"
@@ -29,6 +27,8 @@ def read_archive(file: BinaryIO, *, name: str, limits: Limits) -> Iterator[Entry
     """Read an archive of any kind from its beginning; the file's own position is neither used nor moved."""
     head = Window(file, name).read(_BLOCK) or b""
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        from s2ictl.archives.zip import read_zip
+
         return read_zip(io.BufferedReader(Window(file, name), CHUNK), name=name, limits=limits)
     unpack = next((unpack for magic, unpack in _PACKED if head.startswith(magic)), None)
     if unpack is None:
@@ -159,6 +159,8 @@ def _bounded_xz() -> _Decompressor:
 
 
 def _gzip(file: BinaryIO) -> Reader:
+    import gzip
+
     return gzip.GzipFile(fileobj=file).read
 
 

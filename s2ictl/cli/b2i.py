@@ -49,9 +49,12 @@ class MakingFlags:
             show_default="what the artifact asks for",
         ),
     ] = ""
-    engine: Annotated[Engine, typer.Option("--engine", help="In a container, or as layers on a base without one.")] = (
-        "auto"
-    )
+    engine: Annotated[
+        Engine,
+        typer.Option(
+            "--engine", help="In a container, by one engine or the other, or as layers on a base without one."
+        ),
+    ] = "auto"
     pull_policy: Annotated[PullPolicy, typer.Option("--pull-policy", "-p", help="When to pull a builder's image.")] = (
         "if-not-present"
     )

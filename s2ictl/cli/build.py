@@ -9,6 +9,7 @@ import typer
 
 from s2ictl import caches, scripts, uids
 from s2ictl.cli import bygone, confinement, destination, flags, inputs, keeping, making, origin, project
+from s2ictl.cli import engine as engines
 from s2ictl.cli import workshop as works
 from s2ictl.cli.session import Session, command
 from s2ictl.errors import InvalidUsage
@@ -131,6 +132,7 @@ def build(
     deploy: flags.Deploy = False,
     port: flags.Ports = None,
     given: flags.DeployFlags,
+    engine: engines.Engine = None,
     after: making.AfterFlags,
     older: bygone.BygoneFlags,
 ) -> None:
@@ -157,7 +159,16 @@ def build(
         result, given, app, session, named=tag_name, deploy=deploy, ports=tuple(port or ()), ca_bundle=request.ca_bundle
     )
     making.carry_out(
-        making.Plan(kind="build", app=app, request=request, wish=wish, fetched=fetched, result=result, after=after),
+        making.Plan(
+            kind="build",
+            app=app,
+            request=request,
+            wish=wish,
+            fetched=fetched,
+            result=result,
+            after=after,
+            engine=engine,
+        ),
         session,
     )
 

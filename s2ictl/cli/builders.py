@@ -15,7 +15,7 @@ from s2ictl.cli import workshop as works
 from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import DryRun
 from s2ictl.cli.session import Session, command
-from s2ictl.engines.docker import Docker
+from s2ictl.engines import Whole
 from s2ictl.errors import InvalidUsage, LimitReached, PullBuilderImageFailed, RolloutFailed
 from s2ictl.events import Emit, Event, Line, Notice
 from s2ictl.models import Builder, ImageFacts, PullPolicy
@@ -116,7 +116,7 @@ def _promises_of(folder: Folder) -> Builder:
     return promised(str(folder.image), facts)
 
 
-def _of_image(image: str, policy: PullPolicy, engine: Docker, session: Session) -> Builder:
+def _of_image(image: str, policy: PullPolicy, engine: Whole, session: Session) -> Builder:
     facts, _ = had(image, policy, works.workshop(session.world, engine), session.emit)
     if facts is None:
         raise nowhere("builder image", image, policy)
@@ -130,7 +130,7 @@ def _of_image(image: str, policy: PullPolicy, engine: Docker, session: Session) 
     return builder
 
 
-def _here(folder: Folder, engine: Docker, session: Session) -> Builder:
+def _here(folder: Folder, engine: Whole, session: Session) -> Builder:
     """One of ours, as its image says it; where there is none yet, as its folder does."""
     image = str(folder.image)
     facts, _ = had(image, "never", works.workshop(session.world, engine), session.emit)
@@ -140,7 +140,7 @@ def _here(folder: Folder, engine: Docker, session: Session) -> Builder:
     return promised(image, facts)
 
 
-def _said(builder: Builder, engine: Docker, emit: Emit) -> str:
+def _said(builder: Builder, engine: Whole, emit: Emit) -> str:
     """What its usage script prints; "" where that fails, which a usage script may."""
     lines: list[str] = []
     size = 0

@@ -12,17 +12,20 @@ import typer
 
 from s2ictl import build as story
 from s2ictl import ui
-from s2ictl.cli import destination, origin, project, results
+from s2ictl.builders import named
+from s2ictl.cli import destination, origin, outlets, project, results
+from s2ictl.cli import engine as engines
 from s2ictl.cli import workshop as works
 from s2ictl.cli.decisions import decisions, said
-from s2ictl.cli.engine import open_engine
+from s2ictl.cli.engine import Opened, open_engine
 from s2ictl.cli.flags import ResultFlags, lets_http
 from s2ictl.cli.places import state_directory
 from s2ictl.cli.records import Record, recorded
+from s2ictl.cli.registries import Registries
 from s2ictl.cli.session import Session
 from s2ictl.cli.telling import telling
-from s2ictl.engines import Comparing
-from s2ictl.engines.docker import Docker
+from s2ictl.engines import Comparing, Whole
+from s2ictl.engines.choice import Asked, Wanted, passes
 from s2ictl.environments import handed_on
 from s2ictl.errors import InvalidUsage, S2IError
 from s2ictl.events import Emit, Notice
@@ -64,6 +67,8 @@ class Plan:
     fetched: origin.FetchFlags
     result: ResultFlags
     after: AfterFlags
+    engine: Asked | None = None
+    holding: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +79,7 @@ class _Checked:
     names: tuple[Reference, ...]
     opener: origin.Origin
     callback: Callback | None
+    wanted: Wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +100,7 @@ def carry_out(plan: Plan, session: Session) -> None:
     if plan.result.dry_run:
         session.answer(_described(checked, _settle(checked, session)))
     elif plan.after.as_dockerfile:
-        _write(_settle(checked, session), session.world.cwd / plan.after.as_dockerfile, session)
+        _write(checked, _settle(checked, session), session.world.cwd / plan.after.as_dockerfile, session)
     else:
         _make(checked, session)
 
@@ -111,6 +117,7 @@ def _check(plan: Plan, session: Session) -> _Checked:
         names=names,
         opener=origin.origin_of(plan.fetched, session, typed=plan.kind == "build"),
         callback=_callback(url, allow_http=allow_http) if url else None,
+        wanted=engines.wanted(session.world, plan.engine, holding=plan.holding),
     )
 
 
@@ -128,8 +135,9 @@ def _callback(url: str, *, allow_http: bool) -> Callback:
 def _settle(checked: _Checked, session: Session) -> _Settled:
     plan, dry_run = checked.plan, checked.plan.result.dry_run
     where = destination.settle(plan.wish, plan.app, session, dry_run=dry_run)
+    targets, here = _beyond_the_engine(plan), plan.after.run or ENGINE in plan.wish.targets
     return _Settled(
-        request=replace(plan.request, names=where.names, push=plan.wish.push, targets=_beyond_the_engine(plan)),
+        request=replace(plan.request, names=where.names, push=plan.wish.push, targets=targets, here=here),
         where=where,
         opener=checked.opener if dry_run else origin.with_secret(checked.opener, plan.fetched, session),
         twice=plan.after.check_reproducible,
@@ -147,11 +155,18 @@ def _make(checked: _Checked, session: Session) -> None:
         ):
             tally = results.Tally(emit=record.emit, build=record.id)
             settled = _settle(checked, session)
-            engine = opened.enter_context(open_engine(session.world, tally))
-            bench = _workshop(settled, engine, session)
-            image = _built(settled, bench, engine, session, tally)
+            registries = _registries(settled, session)
+            site = opened.enter_context(
+                engines.opened(session.world, tally, _wanted(checked, settled, session), registries)
+            )
+            request = site.fitted(settled.request, to_docker=ENGINE in plan.wish.targets)
+            settled = replace(settled, request=request)
+            bench = _workshop(settled, site.engine, session)
+            bench = replace(bench, outlet=outlets.outlet(site, settled.request))
+            tally.engine = results.Engine.of(site.choice)
+            image = _built(settled, bench, site.engine, session, tally)
             record.done(image)
-            had = results.had_by(image, destinations(settled.request), in_engine=True)
+            had = results.had_by(image, destinations(settled.request), in_engine=site.has(image.id))
             answer, address = destination.answer(image, settled.where, session, tally, names=had)
             record.done(image, address)
             if checked.callback:
@@ -160,7 +175,17 @@ def _make(checked: _Checked, session: Session) -> None:
         if plan.after.run:
             from s2ictl.cli import running
 
-            running.run(image, engine, session, find_login=settled.where.find_login)
+            running.run(image, site.engine, session, find_login=settled.where.find_login)
+
+
+def _wanted(checked: _Checked, settled: _Settled, session: Session) -> Wanted:
+    """What decides between the engines: where the image goes, and the images that it is made of."""
+    request = settled.request
+    if not request.builder:
+        return checked.wanted
+    ours = named(request.builder, works.our_builders(session.world, project.builders_prefix(session), request.builder))
+    images = (str(ours.image) if ours else request.builder, request.runtime_image)
+    return replace(checked.wanted, passes=passes(request), images=tuple(filter(None, images)))
 
 
 def _built(settled: _Settled, workshop: Workshop, compare: Comparing, session: Session, emit: Emit) -> Image:
@@ -175,7 +200,9 @@ def _built(settled: _Settled, workshop: Workshop, compare: Comparing, session: S
 
 
 def _facts_of(image: Image, bench: Workshop, emit: Emit) -> ImageFacts | None:
-    """What the image says of itself, which may be in its registry alone when it was found unchanged there."""
+    """What the image says of itself, which no engine may have."""
+    if image.facts is not None:
+        return image.facts
     known, builder = (
         bench.engine.facts(each, pull="never", login=None, emit=emit) for each in (image.id, image.builder)
     )
@@ -198,10 +225,10 @@ def _recorded(checked: _Checked, session: Session) -> AbstractContextManager[Rec
     )
 
 
-def _write(settled: _Settled, path: Path, session: Session) -> None:
+def _write(checked: _Checked, settled: _Settled, path: Path, session: Session) -> None:
     """Describe the build as ever, and write it down where an engine would perform it."""
     with (
-        open_engine(session.world, session.emit) as engine,
+        open_engine(session.world, session.emit, checked.wanted, _registries(settled, session)) as engine,
         story.prepare(settled.request, _workshop(settled, engine, session), emit=session.emit) as prepared,
     ):
         from s2ictl import dockerfiles
@@ -211,7 +238,16 @@ def _write(settled: _Settled, path: Path, session: Session) -> None:
     session.answer(ui.Answer(text=file, names=(file,), data=data))
 
 
-def _workshop(settled: _Settled, engine: Docker, session: Session) -> Workshop:
+def _registries(settled: _Settled, session: Session) -> Registries:
+    return Registries(
+        world=session.world,
+        find_login=settled.where.find_login,
+        ca_bundle=settled.opener.options.ca_bundle,
+        insecure=settled.insecure,
+    )
+
+
+def _workshop(settled: _Settled, engine: Whole, session: Session) -> Workshop:
     opener = settled.opener
     return works.workshop(
         session.world,
@@ -267,8 +303,10 @@ def _described(checked: _Checked, settled: _Settled) -> ui.Answer:
         "env": [name for name, _ in request.env],
         "build-env": [name for name, _ in handed_on(request)],
         "secrets": [secret.id for secret in request.secrets],
+        "engine": checked.wanted.engine,
     }
     after = said(
+        ("engine", engines.told(checked.wanted)),
         ("deploy", there),
         ("tell", "the --callback-url" if checked.callback else ""),
         ("compare", "it with a second build" if checked.plan.after.check_reproducible else ""),

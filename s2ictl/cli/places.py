@@ -48,6 +48,16 @@ def image_shelf(world: World) -> Path:
     return cache_directory(world) / "bases"
 
 
+def image_store(world: World) -> Path:
+    """Images of the engine that has no daemon, and all that it makes of them."""
+    return state_directory(world) / "images"
+
+
+def machine_memory(world: World) -> Path:
+    """What was found out of this machine, for the engine that has no daemon; who loses it looks again."""
+    return cache_directory(world) / "machine.json"
+
+
 def data_directory(world: World, variable: str, otherwise: str) -> Path:
     """A directory of the user that other programs read, such as a shell's completions."""
     named = world.environ.get(variable, "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from s2ictl import config
 from s2ictl.cli.session import Session
 from s2ictl.errors import InvalidConfiguration, InvalidUsage
 from s2ictl.events import Notice
@@ -29,7 +28,7 @@ class Project:
 def to_make(session: Session, *, typed: str) -> Project:
     """The app whose image is made of what was typed, or of the source that the file names."""
     path = _file(session)
-    app = _only(config.load(path), path, typed, session) if path else _NOBODY
+    app = _only(_loaded(path), path, typed, session) if path else _NOBODY
     if path and app.source and not typed:
         return Project(app=app, directory=path.parent)
     if typed and typed != (app.source or "."):
@@ -41,7 +40,7 @@ def to_make(session: Session, *, typed: str) -> Project:
 def to_deploy(session: Session, text: str) -> AppConfig:
     """The app of this name, with its image; an empty one where the text is not the name of an app in the file."""
     path = None if _IMAGE_ONLY.search(text) else _file(session)
-    apps = config.load(path).apps if path else ()
+    apps = _loaded(path).apps if path else ()
     found = next((app for app in apps if app.name == text), _NOBODY)
     if found.name and found.image is None:
         raise InvalidConfiguration(
@@ -53,7 +52,7 @@ def to_deploy(session: Session, text: str) -> AppConfig:
 def builders_prefix(session: Session) -> str:
     """Where the file has the images of our own builders; the first of its apps to name a place decides."""
     path = _file(session)
-    apps = config.load(path).apps if path else ()
+    apps = _loaded(path).apps if path else ()
     return next((app.builders.prefix for app in apps if app.builders.prefix), "")
 
 
@@ -61,6 +60,12 @@ def _file(session: Session) -> Path | None:
     world, named = session.world, session.general.file
     here = world.cwd / (named or _FILE)
     return here if named or here.exists() else None
+
+
+def _loaded(path: Path) -> Config:
+    from s2ictl import config  # where there is no such file, nothing of YAML is needed
+
+    return config.load(path)
 
 
 def _only(found: Config, path: Path, typed: str, session: Session) -> AppConfig:

@@ -13,9 +13,9 @@ import typer
 
 from s2ictl import push as story
 from s2ictl import ui
+from s2ictl.cli import engine as engines
 from s2ictl.cli import flags, results
 from s2ictl.cli import workshop as works
-from s2ictl.cli.engine import open_engine
 from s2ictl.cli.registries import Registries
 from s2ictl.cli.session import Session, command
 from s2ictl.errors import InvalidUsage
@@ -41,6 +41,7 @@ class PushFlags:
     """Where it goes, and what goes with it."""
 
     tag: flags.Tags = None
+    engine: engines.Engine = None
     attach: Annotated[
         list[str] | None,
         typer.Option("--attach", metavar="KIND=FILE", help="Attach a file to it there; KIND is its media type."),
@@ -77,7 +78,8 @@ def push(session: Session, images: Images, *, given: PushFlags) -> None:
         return
     find_login = works.registry_logins(known, given.registry_secret, session.world, file)
     tally = results.Tally(emit=session.emit)
-    with _desk(given, find_login, session, tally) as desk:
+    here = next((str(image) for image in meant if isinstance(image, Reference)), "")
+    with _desk(given, find_login, session, tally, holding=here) as desk:
         made = story.push(requests, stock=desk.stock, repository=desk.repository, emit=tally)
     results.give(session, _answer(made), given.result_file)
 
@@ -145,19 +147,20 @@ class _Desk:
 
 
 @contextmanager
-def _desk(given: PushFlags, find_login: Logins, session: Session, emit: Emit) -> Iterator[_Desk]:
+def _desk(given: PushFlags, find_login: Logins, session: Session, emit: Emit, *, holding: str) -> Iterator[_Desk]:
     world, bundle = session.world, works.bundle(session.world, given.ca)
     insecure = frozenset(given.insecure_registry or ())
     with ExitStack() as opened:
+        registries = Registries(world=world, find_login=find_login, ca_bundle=bundle, insecure=insecure)
 
         @cache
         def stock() -> story.Stock:
-            engine = opened.enter_context(open_engine(world, emit))
+            wanted = engines.wanted(world, given.engine, holding=holding)
+            engine = opened.enter_context(engines.open_engine(world, emit, wanted, registries))
             options = FetchOptions(ca_bundle=bundle)
             workshop = works.workshop(world, engine, options=options, find_login=find_login, insecure=insecure)
             return story.Stock(workshop=workshop, listing=engine)
 
-        registries = Registries(world=world, find_login=find_login, ca_bundle=bundle, insecure=insecure)
         yield _Desk(stock=stock, repository=opened.enter_context(registries.opened(emit)))
 
 

@@ -11,10 +11,11 @@ import typer
 
 from s2ictl import rebuild as story
 from s2ictl.cli import confinement, destination, flags, inputs, keeping, keyring, making, origin
+from s2ictl.cli import engine as engines
 from s2ictl.cli import workshop as works
-from s2ictl.cli.engine import open_engine
 from s2ictl.cli.session import Session, command
 from s2ictl.engines import Engine
+from s2ictl.engines.choice import Wanted
 from s2ictl.errors import ImageNotFound, Refused
 from s2ictl.events import Emit
 from s2ictl.models import AppConfig, BuildRequest, ImageFacts, Login, Logins, PullPolicy, Reference
@@ -35,6 +36,7 @@ def rebuild(
     *,
     pull_policy: Pull = "if-not-present",
     timeout: confinement.Timeout = confinement.USUAL_TIMEOUT,
+    engine: engines.Engine = None,
     fetched: origin.FetchFlags,
     fleeting: inputs.FleetingFlags,
     kept: keeping.KeepingFlags,
@@ -46,7 +48,8 @@ def rebuild(
     The host that it is fetched from is named by the image: S2ICTL_GIT_TOKEN is not shown to it, the flags are.
     """
     http = flags.lets_http(session.world, fetched.allow_http)
-    recorded = _recorded(image, "never" if result.dry_run else pull_policy, result, session, allow_http=http)
+    wanted = engines.wanted(session.world, engine, holding=image)
+    recorded = _recorded(image, "never" if result.dry_run else pull_policy, result, session, wanted, allow_http=http)
     ca_bundle = works.bundle(session.world, fetched.ca)
     asked = replace(
         keeping.keeping(recorded, kept),
@@ -62,17 +65,27 @@ def rebuild(
     app = AppConfig(name=recorded.application_name, image=next(iter(recorded.names), None))
     nowhere = flags.DeployFlags()
     wish = destination.wish(result, nowhere, app, session, named=tag_name, deploy=False, ports=(), ca_bundle=ca_bundle)
-    plan = making.Plan(kind="rebuild", app=app, request=request, wish=wish, fetched=fetched, result=result, after=after)
+    plan = making.Plan(
+        kind="rebuild",
+        app=app,
+        request=request,
+        wish=wish,
+        fetched=fetched,
+        result=result,
+        after=after,
+        engine=engine,
+        holding=image,
+    )
     making.carry_out(plan, session)
 
 
 def _recorded(
-    image: str, policy: PullPolicy, result: flags.ResultFlags, session: Session, *, allow_http: bool
+    image: str, policy: PullPolicy, result: flags.ResultFlags, session: Session, wanted: Wanted, *, allow_http: bool
 ) -> BuildRequest:
     """What the image says of its build, as far as it may be believed."""
     Reference.parse(image)
-    with open_engine(session.world, session.emit) as engine:
-        facts = facts_of(image, policy, engine, login=partial(_login, result, session), emit=session.emit)
+    with engines.opened(session.world, session.emit, wanted, said=result.dry_run) as site:
+        facts = facts_of(image, policy, site.engine, login=partial(_login, result, session), emit=session.emit)
     cwd = session.world.cwd
     request = story.request_of(facts, image, allow_http=allow_http, cwd=cwd, emit=session.emit)
     refuse_foreign_paths(request, image, cwd)

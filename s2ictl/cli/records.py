@@ -56,17 +56,16 @@ def recorded(
     begin = partial(
         Ledger.begin, entry=identity, kind=kind, app=app, source=source, builder=builder, tags=tags, owner=_owner()
     )
-    with ExitStack() as log:
+    with ExitStack() as opened:
         try:
-            keep = _begun(state, identity, begin, log, clock)
+            book, keep = _begun(state, identity, begin, opened, clock)
         except (S2IError, OSError) as error:
+            opened.close()
             session.emit(_not_recorded(error))
-            keep = None
-        if keep is None:
             yield Record(id="", emit=session.emit)
             return
         record = Record(id=identity, emit=_both(keep, session.emit))
-        with _to_its_end(state, record, keep=keep, show=session.emit, clock=clock):
+        with _to_its_end(book, record, keep=keep, show=session.emit):
             yield record
 
 
@@ -81,17 +80,19 @@ def open_known(state: Path, *, patience: float = ledger.BUSY_SECONDS, clock: Clo
 # ------------------------------------------------------------------------------------------------ beginning and end
 
 
-def _begun(state: Path, identity: str, begin: Callable[[Ledger], None], log: ExitStack, clock: Clock) -> Emit:
+def _begun(
+    state: Path, identity: str, begin: Callable[[Ledger], None], opened: ExitStack, clock: Clock
+) -> tuple[Ledger, Emit]:
     path = ledger.log_file(state, identity)
-    with open_known(state, patience=_PATIENCE_SECONDS, clock=clock) as opened:
-        try:
-            # The log first: its lock says that this process lives, as soon as there is an entry that others see.
-            keep = log.enter_context(journal.writing(path))
-            begin(opened)
-        except BaseException:
-            path.unlink(missing_ok=True)
-            raise
-    return keep
+    book = opened.enter_context(open_known(state, patience=_PATIENCE_SECONDS, clock=clock))
+    try:
+        # The log first: its lock says that this process lives, as soon as there is an entry that others see.
+        keep = opened.enter_context(journal.writing(path))
+        begin(book)
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return book, keep
 
 
 def _both(keep: Emit, show: Emit) -> Emit:
@@ -103,7 +104,7 @@ def _both(keep: Emit, show: Emit) -> Emit:
 
 
 @contextmanager
-def _to_its_end(state: Path, record: Record, *, keep: Emit, show: Emit, clock: Clock) -> Iterator[None]:
+def _to_its_end(book: Ledger, record: Record, *, keep: Emit, show: Emit) -> Iterator[None]:
     end = _End(state="succeeded", exit_code=0)
     try:
         yield
@@ -113,13 +114,13 @@ def _to_its_end(state: Path, record: Record, *, keep: Emit, show: Emit, clock: C
             keep(notice)
         raise
     finally:
-        _close(state, record, end, show, clock)
+        _close(book, record, end, show)
 
 
-def _close(state: Path, record: Record, end: _End, show: Emit, clock: Clock) -> None:
+def _close(book: Ledger, record: Record, end: _End, show: Emit) -> None:
     try:
-        with ledger.open_ledger(state, clock) as opened:
-            opened.end(record.id, end.state, record.outcome, reason=end.reason, exit_code=end.exit_code)
+        book.wait(ledger.BUSY_SECONDS)
+        book.end(record.id, end.state, record.outcome, reason=end.reason, exit_code=end.exit_code)
     except S2IError as error:
         with suppress(BrokenPipeError):
             show(_not_recorded(error))

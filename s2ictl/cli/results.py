@@ -12,6 +12,7 @@ import msgspec
 from s2ictl import ui
 from s2ictl.cli import outputs
 from s2ictl.cli.session import Session
+from s2ictl.engines.choice import Choice
 from s2ictl.errors import InvalidUsage
 from s2ictl.events import Emit, Event, StepFinished
 from s2ictl.files import is_directory, write_whole
@@ -24,6 +25,17 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     seconds: float
     cached: bool = False
+
+
+class Engine(msgspec.Struct, frozen=True, kw_only=True):
+    """Which one it was, and why that one."""
+
+    name: str
+    because: str
+
+    @staticmethod
+    def of(choice: Choice) -> Engine:
+        return Engine(name=choice.engine, because=choice.because)
 
 
 class Pushed(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +57,7 @@ class Result(Pushed, frozen=True, kw_only=True):
     steps: tuple[Step, ...]
     address: str
     build: str
+    engine: Engine | msgspec.UnsetType = msgspec.UNSET  # where there was one
     context_path: str | msgspec.UnsetType = msgspec.field(name="context-path", default=msgspec.UNSET)  # of a war alone
 
 
@@ -56,6 +69,7 @@ class Tally:
     build: str = ""
     began: float = field(default_factory=time.monotonic)
     steps: list[Step] = field(default_factory=list)
+    engine: Engine | None = None
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StepFinished):
@@ -76,6 +90,7 @@ class Tally:
             steps=tuple(self.steps),
             address=address,
             build=self.build,
+            engine=self.engine or msgspec.UNSET,
             context_path=image.context_path or msgspec.UNSET,
         )
 

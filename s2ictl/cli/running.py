@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from s2ictl.cli.session import Session
-from s2ictl.engines.docker import Docker
+from s2ictl.engines import Whole
 from s2ictl.events import Notice
 from s2ictl.models import Image, Logins
 from s2ictl.workshop import place_of
 
 
-def run(image: Image, engine: Docker, session: Session, *, find_login: Logins) -> None:
+def run(image: Image, engine: Whole, session: Session, *, find_login: Logins) -> None:
     """Run the image with each of its ports on loopback, and say what it prints."""
     name, facts = image.id, engine.facts(image.id, pull="never", login=None, emit=session.emit)
     if facts is None and image.digest:  # it was found unchanged in its registry, and nothing was pulled for that

@@ -23,6 +23,7 @@ from s2ictl.cli import workshop as works
 from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import AllowHttp, duration, lets_http
 from s2ictl.cli.places import state_directory
+from s2ictl.cli.registries import Registries
 from s2ictl.cli.rollout import try_address
 from s2ictl.cli.session import Session, World, command
 from s2ictl.cluster import open_cluster
@@ -159,7 +160,8 @@ def _perform(
     )
     registry = works.registry_logins(secret, app.registry_secret, world)
     forge = _forge_logins(app, world)
-    with open_engine(world, emit) as engine:
+    registries = Registries(world=world, find_login=registry, ca_bundle=request.ca_bundle)
+    with open_engine(world, emit, registries=registries) as engine:
         options = FetchOptions(ca_bundle=request.ca_bundle, public_only=True, let_in=True)
         prefix = app.builders.prefix
         bench = works.workshop(world, engine, options=options, find_login=registry, find_git_login=forge, prefix=prefix)

@@ -7,7 +7,6 @@ reaches for the process around it.
 
 from __future__ import annotations
 
-import copy
 import functools
 import inspect
 import itertools
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TextIO, get_type_hints
+from typing import Annotated, Any, TextIO
 
 import typer
 from typer.core import TyperCommand
@@ -151,12 +150,14 @@ def command(
         own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
         groups: dict[str, type[Any]] = {p.name: p.annotation for p in own if _is_group(p.annotation)}
         context = inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+        headings = {f.name: _heading(group) for group in groups.values() for f in fields(group)}
         parameters = [flag for p in own for flag in (_flags_of(p.annotation) if p.name in groups else [p])]
         parameters = [p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in parameters]
         everywhere = general_parameters(hidden=True, without=without)
         run.__signature__ = inspect.Signature([context, *parameters, *everywhere])  # type: ignore[attr-defined]
         run.__annotations__ = {}
-        app.command(name, cls=_Command, epilog=f"Example:  {example}", hidden=hidden)(run)
+        made: Any = functools.partial(_Command, headings=headings)
+        app.command(name, cls=made, epilog=f"Example:  {example}", hidden=hidden)(run)
         return function
 
     return register
@@ -167,25 +168,28 @@ def _is_group(kind: object) -> bool:
 
 
 def _flags_of(group: type[Any]) -> list[inspect.Parameter]:
-    kinds = get_type_hints(group, include_extras=True)
-    heading = inspect.getdoc(group) or ""
+    kinds = inspect.get_annotations(group, eval_str=True)
     return [
-        inspect.Parameter(
-            f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=_below(heading, kinds[f.name])
-        )
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=kinds[f.name])
         for f in fields(group)
     ]
 
 
-def _below(heading: str, annotation: Any) -> Any:
-    """The same flag, shown in the help under a heading."""
-    option = copy.copy(annotation.__metadata__[0])
-    option.rich_help_panel = heading.rstrip(".")
-    return Annotated[annotation.__origin__, option]
+def _heading(group: type[Any]) -> str:
+    return (inspect.getdoc(group) or "").rstrip(".")
 
 
 class _Command(TyperCommand):
-    """A command whose help shows its flags by groups: typer itself does so only with rich, which is never loaded."""
+    """A command whose help shows its flags by groups: typer itself does so only with rich, which is never loaded.
+
+    `headings` are those of flags that belong to a group, by their names as parameters.
+    """
+
+    def __init__(self, *args: Any, headings: Mapping[str, str], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        grouped: list[Any] = [parameter for parameter in self.params if parameter.name in headings]
+        for parameter in grouped:
+            parameter.rich_help_panel = headings[parameter.name]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:

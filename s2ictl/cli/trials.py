@@ -14,6 +14,7 @@ import typer
 from s2ictl import build as story
 from s2ictl import ui
 from s2ictl.builders import MADE_OF, Folder, fingerprint
+from s2ictl.cli import engine as engines
 from s2ictl.cli import folders as shelf
 from s2ictl.cli import project
 from s2ictl.cli import workshop as works
@@ -23,6 +24,7 @@ from s2ictl.cli.places import image_shelf
 from s2ictl.cli.session import Session
 from s2ictl.demo import Expectation, Get, Trial, expectation_of, try_sample
 from s2ictl.engines import Runner
+from s2ictl.engines.choice import Asked
 from s2ictl.errors import InvalidUsage, S2IError, SampleFailed
 from s2ictl.events import Emit, Notice
 from s2ictl.foundry import build_builder, check_push
@@ -47,6 +49,7 @@ def build(
     name: Name,
     push: Push = False,
     pull_policy: Pull = "if-not-present",
+    engine: engines.Engine = None,
     ca: CaBundle = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -57,8 +60,8 @@ def build(
     made = Image(names=(folder.image,), id="")
     if not dry_run:
         world, request = session.world, replace(request_of(session, ca, pull_policy), push=push)
-        with open_engine(world, session.emit) as engine:
-            made = build_builder(folder, request, works.workshop(world, engine), emit=session.emit)
+        with open_engine(world, session.emit, engines.wanted(world, engine)) as opened:
+            made = build_builder(folder, request, works.workshop(world, opened), emit=session.emit)
         renewed(image_shelf(world), str(folder.image))
     answer = str(folder.image.at(made.digest))
     session.answer(ui.Answer(text=answer, names=(answer,), data=_made(folder, made, push=push, dry_run=dry_run)))
@@ -69,6 +72,7 @@ def try_builders(
     name: Names = None,
     every: All = False,
     rebuild: Rebuild = False,
+    engine: engines.Engine = None,
     ca: CaBundle = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -79,7 +83,7 @@ def try_builders(
     if dry_run:
         session.answer(promises(chosen))
         return
-    with trying(session, ca) as bench:
+    with trying(session, ca, engine) as bench:
         trials = all_tried(chosen, lambda folder: bench.try_as_it_is_now(folder, rebuild=rebuild), session.emit)
     session.answer(
         ui.Answer(
@@ -153,11 +157,11 @@ class Bench:
 
 
 @contextmanager
-def trying(session: Session, ca: Path | None) -> Iterator[Bench]:
+def trying(session: Session, ca: Path | None, named: Asked | None = None) -> Iterator[Bench]:
     """What builders are tried out with, while its engine is open."""
     world = session.world
     with (
-        open_engine(world, session.emit) as engine,
+        open_engine(world, session.emit, engines.wanted(world, named)) as engine,
         Transport({}, emit=session.emit, patience=HASTY) as http,
     ):
         yield Bench(

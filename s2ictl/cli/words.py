@@ -62,7 +62,7 @@ WORDS = (
     Word(
         "doctor",
         "Ask everything that s2ictl leans on whether it is well, and say what to do where it is not.",
-        _in("house"),
+        _in("health"),
     ),
     Word("completion", "Let the shell complete words and flags.", _in("house")),
     Word("version", "Say which s2ictl this is, and what it runs on.", _in("house")),

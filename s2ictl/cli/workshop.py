@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from functools import cache, partial
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import TypeVar
 import s2ictl
 from s2ictl import scripts, sources
 from s2ictl.addresses import ca_bundle
-from s2ictl.bases import root_filesystem
 from s2ictl.builders import PREFIX, Folder, load, load_all, may_be_ours, shelf
 from s2ictl.cli import flags
 from s2ictl.cli.places import cache_directory, dependencies_directory, image_shelf
@@ -21,7 +21,7 @@ from s2ictl.engines import Engine
 from s2ictl.errors import InvalidUsage, Unauthorized
 from s2ictl.events import Emit
 from s2ictl.files import is_file
-from s2ictl.models import Login, Logins, Reference, Secret, Source, Target, Tree, parse_prefix
+from s2ictl.models import ImageFacts, Login, Logins, Reference, Secret, Source, Target, Tree, parse_prefix
 from s2ictl.sources import FetchOptions
 from s2ictl.turns import turn
 from s2ictl.workshop import Workshop
@@ -71,6 +71,11 @@ _PASSED_ON = (
 _LINKS = "PIP_FIND_LINKS"
 
 
+def users_registries(world: World) -> Registries:
+    """All of them, as this user may ask them."""
+    return Registries(world=world, find_login=registry_logins((), "", world), ca_bundle=bundle(world, None))
+
+
 def workshop(
     world: World,
     engine: Engine,
@@ -93,13 +98,27 @@ def workshop(
         fetch=partial(fetch, world, chosen, find_git_login or git_logins(world)),
         find_login=find_login,
         folders=partial(our_builders, world, prefix),
-        root_filesystem=lambda suite, said: root_filesystem(suite, world.environ, said),
+        root_filesystem=partial(_root_filesystem, world),
         download=partial(scripts.download, environ=world.environ, ca_bundle=chosen.ca_bundle),
         registered=registries.facts,
         confirm=registries.confirm,
         turn=lambda name, seconds, said: turn(dependencies_directory(world), (name,), seconds=seconds, emit=said),
         carry=partial(_carry, world, engine, registries),
+        laid=_laid,
     )
+
+
+def _root_filesystem(world: World, suite: str, emit: Emit) -> AbstractContextManager[Iterator[bytes]]:
+    from s2ictl.bases import root_filesystem
+
+    return root_filesystem(suite, world.environ, emit)
+
+
+def _laid(directory: Path, tag: str, platform: str) -> ImageFacts | None:
+    """What the image of a tag in a layout says of itself."""
+    from s2ictl import layouts
+
+    return layouts.facts(directory, tag, platform)
 
 
 def _carry(
@@ -155,7 +174,8 @@ def our_builders(world: World, prefix: str, word: str = "") -> tuple[Folder, ...
     # To read what describes them costs a tenth of a build in which nothing has changed, and most builders are others'.
     if word and not may_be_ours(word, place):
         return ()
-    return _called(word.rpartition("/")[2].partition(":")[0], place) or _shelf(place)
+    name = word.rpartition("/")[2].partition(":")[0]
+    return _called(name, place) or _known_as(name, place) if name else _shelf(place)
 
 
 @cache
@@ -167,7 +187,16 @@ def _shelf(prefix: str) -> tuple[Folder, ...]:
 def _called(name: str, prefix: str) -> tuple[Folder, ...]:
     """The one of this very name, without a look at the others."""
     directory = shelf(Path(s2ictl.__file__).parent) / name
-    return (load(directory, prefix=prefix),) if name and (directory / "builder.yaml").is_file() else ()
+    return (load(directory, prefix=prefix),) if (directory / "builder.yaml").is_file() else ()
+
+
+@cache
+def _known_as(name: str, prefix: str) -> tuple[Folder, ...]:
+    """Those that may have another name that ends so: it stands in a list of what describes them."""
+    described = sorted(shelf(Path(s2ictl.__file__).parent).glob("*/builder.yaml"))
+    word = re.compile(rf"(?:/|[\[,] ?|- ){re.escape(name)}(?=[\s,\]])")
+    found = (path.parent for path in described if word.search(path.read_text(encoding="utf-8")))
+    return tuple(load(directory, prefix=prefix) for directory in found)
 
 
 def images_at(world: World, prefix: str = "") -> str:

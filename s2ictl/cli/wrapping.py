@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cache, partial
@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 from s2ictl import aliases, builders, footing, planning, ui
 from s2ictl.artifacts import content_digest, parts_of
 from s2ictl.builders import Folder
-from s2ictl.cli import artifact, destination, origin, project, results
+from s2ictl.cli import artifact, destination, origin, outlets, project, results
 from s2ictl.cli import workshop as works
 from s2ictl.cli.decisions import Decision, said
 from s2ictl.cli.flags import ResultFlags, lets_http
-from s2ictl.cli.places import image_shelf, own_platform, state_directory
+from s2ictl.cli.places import image_shelf, image_store, own_platform, state_directory
 from s2ictl.cli.records import recorded
 from s2ictl.cli.registries import Registries
 from s2ictl.cli.session import Session
+from s2ictl.engines.choice import Wanted, passes
 from s2ictl.errors import Unreachable
 from s2ictl.events import Emit, step
 from s2ictl.footing import Supplies
-from s2ictl.models import AppConfig, DeployConfig, ReadinessConfig, Source, Target
+from s2ictl.models import AppConfig, DeployConfig, Image, ReadinessConfig, Source, Target
 from s2ictl.planning import B2IRequest, Plan
 from s2ictl.sources import FetchOptions
 from s2ictl.targets import ENGINE, places, shown
@@ -31,7 +32,8 @@ from s2ictl.turns import turn
 from s2ictl.values import dataclass
 
 if TYPE_CHECKING:
-    from s2ictl.engines.docker import Docker
+    from s2ictl import oci
+    from s2ictl.cli.engine import Opened
     from s2ictl.registry import OpenRepository
     from s2ictl.workshop import Workshop
 
@@ -80,10 +82,11 @@ def _made(order: Order, session: Session) -> ui.Answer:
                 plan = brought.enter_context(_read(order, heard))
             where = destination.settle(order.wish, ready_at(order.app, plan), heard, dry_run=False)
             plan = replace(plan, build=replace(plan.build, names=where.names))
-            with _supplies(order, plan, where, heard) as supplies, _turn(plan, heard):
-                image = story.b2i(plan, supplies, emit=tally)
+            with _site(order, plan, where, heard) as site, _turn(plan, heard):
+                plan, tally.engine = site.plan, site.chosen
+                image = story.b2i(plan, site.supplies, emit=tally)
+                in_engine = site.has(image)
         record.done(image)
-        in_engine = plan.road.road == "docker" or ENGINE in plan.targets
         had = results.had_by(image, plan.targets, in_engine=in_engine)
         answer, address = destination.answer(image, where, session, tally, names=had)
         record.done(image, address)
@@ -142,9 +145,26 @@ def ready_at(app: AppConfig, plan: Plan) -> AppConfig:
     return replace(app, deploy=replace(asked, readiness=readiness))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Site:
+    """What the story works with, the plan as it is there, and which engine that is, where it has to be open already."""
+
+    plan: Plan
+    supplies: Supplies
+    engine: Opened | None
+
+    @property
+    def chosen(self) -> results.Engine | None:
+        return results.Engine.of(self.engine.choice) if self.engine else None
+
+    def has(self, image: Image) -> bool:
+        """Whether the image is in the engine, which a layer may have passed by on its way."""
+        return self.engine.has(image.id) if self.engine else ENGINE in self.plan.targets
+
+
 @contextmanager
-def _supplies(order: Order, plan: Plan, where: destination.Destination, session: Session) -> Iterator[Supplies]:
-    """What the story works with; registry and engine are opened when the first word goes to them."""
+def _site(order: Order, plan: Plan, where: destination.Destination, session: Session) -> Iterator[_Site]:
+    """Registries are opened when the first word goes to them, and the engine too where no container is needed."""
     from s2ictl import shelf
 
     world, wish = session.world, order.wish
@@ -152,46 +172,73 @@ def _supplies(order: Order, plan: Plan, where: destination.Destination, session:
     with ExitStack() as opened:
 
         @cache
+        def engine() -> Opened:
+            return opened.enter_context(_engine(order, plan, registries, session))
+
+        @cache
         def repositories() -> OpenRepository:
             return opened.enter_context(registries.opened(session.emit))
 
         @cache
         def workshop() -> Workshop:
-            return works.workshop(
+            bench = works.workshop(
                 world,
-                opened.enter_context(_engine(plan, session)),
+                engine().engine,
                 options=FetchOptions(ca_bundle=wish.ca_bundle),
                 find_login=where.find_login,
                 insecure=wish.insecure,
                 prefix=project.builders_prefix(session),
             )
+            return replace(bench, outlet=outlets.outlet(engine(), plan.build))
 
-        yield footing.Supplies(
+        @cache
+        def store() -> Callable[[str], oci.Base | None]:
+            from s2ictl import images
+
+            return opened.enter_context(images.looked_into(image_store(world)))
+
+        supplies = footing.Supplies(
             repository=lambda name: repositories()(name),
             shelf=opened.enter_context(shelf.opened(image_shelf(world))),
             workshop=workshop,
             platform=own_platform(),
+            stored=lambda image: store()(image),
         )
+        if plan.road.road == "append":
+            yield _Site(plan=plan, supplies=supplies, engine=None)
+            return
+        build = engine().fitted(plan.build, to_docker=ENGINE in order.wish.targets)
+        yield _Site(plan=replace(plan, build=build), supplies=supplies, engine=engine())
 
 
 @contextmanager
-def _engine(plan: Plan, session: Session) -> Iterator[Docker]:
-    from s2ictl.cli.engine import open_engine
+def _engine(order: Order, plan: Plan, registries: Registries, session: Session) -> Iterator[Opened]:
+    from s2ictl.cli.engine import opened
 
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         try:
-            engine = opened.enter_context(open_engine(session.world, session.emit))
+            site = stack.enter_context(opened(session.world, session.emit, _wanted(order, plan, session), registries))
         except Unreachable as error:
-            if plan.road.road == "docker":
+            if plan.road.road == "container":
                 raise
             without = "--push, --to oci:DIR and --to tar:FILE need none"
             raise Unreachable(error.message, detail=error.detail, hint=f"{error.hint}; {without}") from error
-        yield engine
+        yield site
+
+
+def _wanted(order: Order, plan: Plan, session: Session) -> Wanted:
+    """Where no container is needed, a place that was named is all that is asked of an engine."""
+    from s2ictl.cli import engine
+
+    asked = engine.wanted(session.world, plan.road.engine)
+    if plan.road.road == "container":
+        return replace(asked, passes=passes(plan.build), images=(plan.build.builder,))
+    return Wanted(engine="docker", by="--to docker") if ENGINE in order.wish.targets else asked
 
 
 def _turn(plan: Plan, session: Session) -> AbstractContextManager[None]:
     """Two builds of one name in one engine take turns."""
-    if plan.road.road != "docker":
+    if plan.road.road != "container":
         return nullcontext()
     names, seconds = map(str, plan.build.names), plan.build.timeout
     return turn(state_directory(session.world), names, seconds=seconds, emit=session.emit)
@@ -213,19 +260,22 @@ def _described(order: Order, session: Session) -> ui.Answer:
     with _read(order, session) as plan:
         data = {
             "artifact": content_digest(plan.artifact),
-            "engine": plan.road.road,
-            "builder": plan.build.builder if plan.road.road == "docker" else "",
+            "engine": "append" if plan.road.road == "append" else plan.road.engine or "auto",
+            "builder": plan.build.builder if plan.road.road == "container" else "",
             "base": footing.shown(plan.base) if plan.road.road == "append" else "",
             "path": str(plan.meaning.place),
             "platforms": plan.platforms,
             "context-path": plan.meaning.context_path,
         }
-        return _told(tuple(_steps(plan)), data, plan.targets, order, where)
+        return _told(tuple(_steps(plan, session)), data, plan.targets, order, where)
 
 
-def _steps(plan: Plan) -> Iterator[Decision]:
+def _steps(plan: Plan, session: Session) -> Iterator[Decision]:
     yield from (("read", plan.meaning.because), ("road", f"{plan.road.road}: {plan.road.because}"))
-    if plan.road.road == "docker":
+    if plan.road.road == "container":
+        from s2ictl.cli import engine
+
+        yield "engine", engine.told(engine.wanted(session.world, plan.road.engine))
         yield "assemble", f"by {plan.build.builder}"
         return
     on = f" for {', '.join(plan.platforms)}" if plan.platforms else ""

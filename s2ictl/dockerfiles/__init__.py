@@ -19,7 +19,7 @@ from s2ictl.dockerfiles.recipe import Copies
 from s2ictl.dockerfiles.words import SIGNATURE
 from s2ictl.errors import InvalidUsage, LimitReached
 from s2ictl.events import Emit, Notice
-from s2ictl.files import write_whole
+from s2ictl.files import is_full, write_whole
 from s2ictl.models import Assembly, Upload
 
 UPLOAD = "upload"
@@ -57,7 +57,7 @@ def _writing(file: Path) -> Iterator[None]:
     except OSError as error:
         what = f"could not write {file} and what belongs to it"
         why = f"{error.strerror or error}: {error.filename or file}"
-        if ground.is_full(error):
+        if is_full(error):
             raise LimitReached(what, detail=why, hint="make room, or name a FILE elsewhere") from error
         raise InvalidUsage(what, detail=why, hint="--as-dockerfile FILE") from error
 

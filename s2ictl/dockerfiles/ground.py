@@ -6,7 +6,6 @@ directory that is open, so that nothing which is made can lead anywhere else.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -155,7 +154,3 @@ def exchange(fresh: Path, place: Path) -> None:
 def remove(directory: Path) -> None:
     if directory.exists():
         shutil.rmtree(directory)
-
-
-def is_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EDQUOT)

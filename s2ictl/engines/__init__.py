@@ -1,21 +1,30 @@
 """What an engine must be able to do, and which one does it here.
 
 An engine takes one described container from start to image; it knows nothing of sources, builders or registries'
-credentials. There are two, unaware of each other:
+credentials. There are three, unaware of each other:
 
+    choice                          which of the next two it is
     append                          a layer on a base, without any container
     docker                          one assembly on the Docker API, told in order
       performing                      one container: filled, run, cleared, judged
         salvaging  following            what an earlier image saves; a command from its start to its end
         caches  settling                what is kept for later builds; the time of what a build only passed through
         anatomy                         what an image holds, asked once
-        containers  images  layers      what the API can do with each; in what two images differ
+        containers  images              what the API can do with each
         carrying                        whole images, out of the engine and into it
         pushing                         an image sent, again if need be, until its registry has it
-      handover  injections  transfers   what goes in and must not stay; what goes from one container into another
-      dockerapi  kept  accounts  streams  outcomes  verdicts     the API's words as data
+      handover                        what goes in and must not stay, where the image's own shell takes it away
+      dockerapi  kept  verdicts       the API's words as data
       connection                      every request, and the door by which every failure leaves
         client  endpoints            one API over many connections; which engine is meant
+    embedded                        no daemon: a package of its own, with its own map
+
+What the last two both stand on:
+
+    injections  transfers           what goes in and must not stay; what goes from one container into another
+    accounts  programs  privileges  who runs a command, whether it can start, what it may do
+    streams  outcomes               what it says, line by line, and how it ended
+    layers  stacking                in what two images differ; a base with a layer on it
 """
 
 from __future__ import annotations
@@ -158,3 +167,10 @@ class Runner(Protocol):
 
     def output(self, image: str, *, command: tuple[str, ...], emit: Emit) -> None:
         """Run one command in the image and say what it prints."""
+
+
+class Whole(Engine, Layering, Listing, Keeper, Comparing, Runner, Protocol):
+    """All that the engine of a command can be asked for."""
+
+    def version(self) -> str:
+        """Which one it is, in a few words."""

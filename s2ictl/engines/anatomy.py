@@ -15,8 +15,8 @@ from dataclasses import field
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from s2ictl.engines import dockerapi
 from s2ictl.engines.containers import SMALL_FILE, Container, ids_of
+from s2ictl.engines.programs import interpreter_of
 from s2ictl.expressions import expression
 from s2ictl.files import write_whole
 from s2ictl.values import dataclass
@@ -114,7 +114,7 @@ class Anatomy:
         return uid, gid
 
     def _interpreter(self, path: str) -> str:
-        return dockerapi.interpreter_of(self.container.read(path, SMALL_FILE) or b"")
+        return interpreter_of(self.container.read(path, SMALL_FILE) or b"")
 
     def _told(self, question: str, path: str, ask: Callable[[], T], is_one: Callable[[object], bool]) -> T:
         if any(_meet(path, place) for place in self.mounted):

@@ -13,18 +13,20 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s2ictl.engines import Confirm, Difference, Kept, Running, dockerapi, images, streams
+from s2ictl.engines import Confirm, Difference, Kept, Layered, Running, dockerapi, images, streams
 from s2ictl.engines.client import Api
 from s2ictl.engines.connection import Forgiven, ask, connected, door
 from s2ictl.engines.containers import Removals, created, remove
+from s2ictl.engines.endpoints import located
 from s2ictl.engines.following import follow
-from s2ictl.errors import RolloutFailed, S2IError
+from s2ictl.errors import CommitContainerFailed, RolloutFailed, S2IError
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import Host, is_abandoned, name_for
 from s2ictl.models import Assembly, Built, ImageFacts, Login, PullPolicy, Reference, Runtime
 
 if TYPE_CHECKING:
     from s2ictl.engines.performing import Performer, Stage
+    from s2ictl.engines.upper import Find
 
 _RUN_LIMIT = 24 * 3600.0
 _OUTPUT_LIMIT = 600.0
@@ -37,7 +39,7 @@ def open_docker(environ: Mapping[str, str], *, host: Host, emit: Emit, memory: P
     In the directory `memory` it is remembered what images hold.
     """
     with connected(environ) as api:
-        engine = Docker(api, host=host, memory=memory)
+        engine = Docker(api, host=host, memory=memory, is_here=located(environ).kind == "unix")
         try:
             engine.sweep(emit)
             yield engine
@@ -49,13 +51,22 @@ class Docker:
     """An Engine and a Runner on one connection."""
 
     def __init__(
-        self, api: Api, *, host: Host, memory: Path | None = None, sleep: Callable[[float], None] = time.sleep
+        self,
+        api: Api,
+        *,
+        host: Host,
+        memory: Path | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        is_here: bool = True,
+        trees: Find | None = None,
     ) -> None:
         self._api = api
         self._host = host
         self._memory = memory
         self._removals = Removals()
         self._sleep = sleep
+        self._is_here = is_here
+        self._trees = trees
 
     def finish(self) -> None:
         """Wait until every container of what was assembled is gone; whoever assembles last calls it."""
@@ -97,6 +108,53 @@ class Docker:
             fill = performer.carry(stage, assembly.runtime)
             with performer.performed(assembly.runtime.assembly, before=fill) as last:
                 return self._committed(performer, last, assembly.runtime)
+
+    @contextmanager
+    def layered(self, assembly: Assembly, emit: Emit) -> Iterator[Layered]:
+        """Run what is described; its layer can be read while the context lasts. What goes wrong with that does not
+        undo the work: then it is committed after all."""
+        from s2ictl.engines import upper
+        from s2ictl.engines.performing import Performer
+
+        # What the engine makes in a container to mount something there is left out of the layer: no image needs it.
+        leave = self._removals.begin
+        performer = Performer(
+            api=self._api,
+            host=self._host,
+            emit=emit,
+            memory=self._memory,
+            leave=leave,
+            is_grounded=True,
+            trees=self._trees or upper.trees,
+        )
+        performer.check(assembly)
+        with performer.performed(assembly) as stage:
+            if assembly.runtime is None:
+                with self._kept_if_lost(performer, stage, None, emit), performer.left(stage) as left:
+                    yield left
+                return
+            fill = performer.carry(stage, assembly.runtime)
+            with (
+                performer.performed(assembly.runtime.assembly, before=fill) as last,
+                self._kept_if_lost(performer, last, assembly.runtime, emit),
+                performer.left(last) as left,
+            ):
+                yield left
+
+    @contextmanager
+    def _kept_if_lost(self, performer: Performer, stage: Stage, filled: Runtime | None, emit: Emit) -> Iterator[None]:
+        try:
+            yield
+        except S2IError:
+            with suppress(S2IError):  # why it did not arrive is what the user has to hear
+                performer.committed(stage, filled)
+                emit(Notice(text="the image is in the engine: the same build once more only sends it"))
+            raise
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it answers at a socket of this machine: what it hands out need not come from far away."""
+        return self._is_here
 
     def _committed(self, performer: Performer, stage: Stage, filled: Runtime | None = None) -> Built:
         image = performer.committed(stage, filled)
@@ -150,7 +208,14 @@ class Docker:
         """In what the layers of two images differ, in the order of their paths."""
         from s2ictl.engines import layers
 
-        return layers.differences(self._api, first, second)
+        one, other = (self._inspected(image) for image in (first, second))
+        return layers.differences(one, other, self.save)
+
+    def _inspected(self, image: str) -> ImageFacts:
+        known = self.held(image)
+        if known is None:
+            raise CommitContainerFailed(f"there is no image {image}")
+        return known
 
     # ------------------------------------------------------------------------------------------------------- runner
 

@@ -8,18 +8,15 @@ import json
 import re
 import stat
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from s2ictl.engines import kept
+from s2ictl.engines import kept, privileges
 from s2ictl.events import Emit, Progress
 from s2ictl.expressions import expression
 from s2ictl.models import SECRETS, Assembly, Confinement, ImageConfig, ImageFacts, Login, Salvage
 from s2ictl.wire import Unreadable
-
-# What package managers need to install as root. A non-root command has none of them, since nothing may be gained.
-_CAPABILITIES = ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETFCAP", "SETGID", "SETUID", "SYS_CHROOT"]
-_PROCESSES = 4096
 
 _NEVER_STARTED = ("/",)  # a container needs a command, also one that only takes files in
 
@@ -42,6 +39,11 @@ def container_document(assembly: Assembly, command: tuple[str, ...]) -> dict[str
             "Mounts": [*_mounts(assembly.confinement), *kept.mounts(assembly.caches, assembly.user), *secrets],
         },
     }
+
+
+def bare(assembly: Assembly) -> Assembly:
+    """The same container with nothing of anybody's in it."""
+    return replace(assembly, secrets=(), caches=(), confinement=Confinement())
 
 
 def salvage_document(salvage: Salvage) -> dict[str, object]:
@@ -71,7 +73,6 @@ def run_document(image: str, ports: tuple[int, ...], env: Mapping[str, str]) -> 
 
 def host_document(given: Confinement) -> dict[str, object]:
     """What holds the container in; what is not given the engine decides."""
-    dropped = [name.upper().removeprefix("CAP_") for name in given.cap_drop]
     asked: dict[str, object] = {
         "Mounts": _mounts(given),
         "Binds": _binds(given),
@@ -83,9 +84,9 @@ def host_document(given: Confinement) -> dict[str, object]:
     }
     return {
         "CapDrop": ["ALL"],
-        "CapAdd": [name for name in _CAPABILITIES if name not in dropped and "ALL" not in dropped],
+        "CapAdd": list(privileges.capabilities(given.cap_drop)),
         "SecurityOpt": ["no-new-privileges"],
-        "PidsLimit": _PROCESSES,
+        "PidsLimit": privileges.PROCESSES,
         # The container's output is read as it comes; a log beside it would only fill the engine's disk.
         "LogConfig": {"Type": "none"},
         **{name: value for name, value in asked.items() if value},
@@ -210,14 +211,6 @@ def first_file(archive: bytes, limit: int) -> bytes | None:
             return file.read(limit) if file else None
     except tarfile.TarError:
         return None
-
-
-def interpreter_of(script: bytes) -> str:
-    """The program that a script's first line names, "" for anything without one."""
-    if not script.startswith(b"#!"):
-        return ""
-    line = script[2:].split(b"\n", 1)[0].decode(errors="replace").strip(" \t")
-    return line if line.endswith("\r") else line.partition(" ")[0]
 
 
 def first_error(records: Iterable[Mapping[str, Any]], subject: str, emit: Emit, digests: list[str]) -> str:

@@ -103,8 +103,7 @@ class _Watch:
             self._cut = True
 
     def _say_that_it_is_silent(self) -> None:
-        text = f"{self._limit.what} has said nothing for {_LONG_SILENCE / 60:.0f} minutes; it is stopped after "
-        self._emit(Notice(text=f"{text}{self._limit.seconds / 60:.0f} (--timeout)", level="warning"))
+        self._emit(outcomes.silent(self._limit.what, for_seconds=_LONG_SILENCE, until=self._limit.seconds))
 
     def _say_what_is_missing(self, state: Mapping[str, Any]) -> None:
         if self._mark and not self._seen and state["ExitCode"] == 0:

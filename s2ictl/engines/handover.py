@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import secrets
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from s2ictl.archives import Entry, directory_entry, file_entry, tar_stream
 from s2ictl.engines.injections import NOTHING, Plan
-from s2ictl.errors import CommitContainerFailed, Refused
+from s2ictl.errors import Refused
 from s2ictl.models import CA_VARIABLES, SECRETS, Assembly, Secret
 from s2ictl.values import dataclass
 
@@ -84,15 +84,6 @@ def clearing(handed: Handover, user: str) -> dict[str, Any]:
         "AttachStdout": True,
         "AttachStderr": True,
     }
-
-
-def left(paths: Iterable[str]) -> CommitContainerFailed:
-    """The error of a layer in which something stayed."""
-    return CommitContainerFailed(
-        "what only assemble may see could not be removed again, and nothing was committed",
-        detail=f"still there: {', '.join(list(paths)[:5])}",
-        hint="a process that assemble left running, or a volume at that place, may hold it",
-    )
 
 
 def needs_files(assembly: Assembly) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from s2ictl.archives import Entry, directory_entry, tar_stream
-from s2ictl.errors import InvalidUsage, LimitReached
+from s2ictl.errors import CommitContainerFailed, InvalidUsage, LimitReached
 from s2ictl.models import Injection, Member
 from s2ictl.values import dataclass
 
@@ -78,6 +78,21 @@ def plan(injections: Iterable[Injection], *, workdir: str, mode: Modes) -> Plan:
 def upload(planned: Plan, uid: int, gid: int) -> Iterator[bytes]:
     """The tar of everything, for the command's user alone."""
     return tar_stream(_entries(planned), uid=uid, gid=gid)
+
+
+def present_above(path: str, mode: Modes) -> frozenset[str]:
+    """Of the directories that lead to a path, those that are there already: they are not made anew."""
+    known = Known(mode)
+    return frozenset(str(parent) for parent in PurePosixPath(path).parents if known.exists(str(parent)))
+
+
+def left(paths: Iterable[str]) -> CommitContainerFailed:
+    """The error of a layer in which something stayed that only the command may see."""
+    return CommitContainerFailed(
+        "what only assemble may see could not be removed again, and nothing was committed",
+        detail=f"still there: {', '.join(list(paths)[:5])}",
+        hint="a process that assemble left running, or a volume at that place, may hold it",
+    )
 
 
 class Known:

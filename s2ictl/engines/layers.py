@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 import tarfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields
 from itertools import chain, zip_longest
 from typing import IO
 
 from s2ictl.archives import Reader, reader_of
 from s2ictl.engines import Difference, streams
-from s2ictl.engines.client import Api
-from s2ictl.engines.connection import WORK, answer, ask, door
 from s2ictl.errors import CommitContainerFailed, LimitReached
+from s2ictl.models import ImageFacts
 from s2ictl.values import dataclass
 
 _CHUNK = 256 * 1024
@@ -51,15 +50,16 @@ class Facts:
 
 
 Layer = Mapping[str, Facts]
+Save = Callable[[str], AbstractContextManager[Iterator[bytes]]]
 
 
-def differences(api: Api, first: str, second: str) -> tuple[Difference, ...]:
+def differences(first: ImageFacts, second: ImageFacts, save: Save) -> tuple[Difference, ...]:
     """In what those layers of two images differ that are not the same, in the order of their paths."""
-    pairs = [pair for pair in zip_longest(_layers(api, first), _layers(api, second), fillvalue="") if len({*pair}) > 1]
+    pairs = [pair for pair in zip_longest(first.layers, second.layers, fillvalue="") if len({*pair}) > 1]
     if not pairs:
         return ()
-    ones = _read(api, first, {one for one, _ in pairs} - {""})
-    others = _read(api, second, {other for _, other in pairs} - {""})
+    ones = _read(first.id, {one for one, _ in pairs} - {""}, save)
+    others = _read(second.id, {other for _, other in pairs} - {""}, save)
     found = chain.from_iterable(compared(ones.get(one, {}), others.get(other, {})) for one, other in pairs)
     return tuple(sorted(found, key=lambda each: each.path)) or (Difference(path="/", ways=("order",)),)
 
@@ -80,16 +80,10 @@ def _ways(one: Facts | None, other: Facts | None) -> Iterator[str]:
         yield from (field.name for field in fields(Facts) if getattr(one, field.name) != getattr(other, field.name))
 
 
-def _layers(api: Api, image: str) -> list[str]:
-    with door("inspect the image", CommitContainerFailed):
-        return list(ask(api, "GET", f"images/{image}/json")["RootFS"]["Layers"] or ())
-
-
-def _read(api: Api, image: str, wanted: Collection[str]) -> Mapping[str, Layer]:
+def _read(image: str, wanted: Collection[str], save: Save) -> Mapping[str, Layer]:
     found: dict[str, Layer] = {}
-    reading = door("read the image", CommitContainerFailed)
-    with reading, answer(api, "GET", f"images/{image}/get", {}, silence=WORK) as given:
-        for digest, layer in layers_of(reader_of(given.iter_content())):
+    with save(image) as saved:
+        for digest, layer in layers_of(reader_of(saved)):
             if digest in wanted:
                 found[digest] = layer
             if len(found) == len(wanted):

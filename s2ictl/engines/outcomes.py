@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from s2ictl.errors import AssembleFailed, ConnectionLost
-from s2ictl.events import Emit, Event, Line
+from s2ictl.errors import AssembleFailed, ConnectionLost, S2IError
+from s2ictl.events import Emit, Event, Line, Notice
 from s2ictl.values import dataclass
 
 _TAIL = 20
+_LOOKED_INTO = ("dependencies", "assemble", "assemble-runtime")  # a builder's own `install` is run without that flag
 _LONGEST = 500
 _MEANINGS = {
     126: "it, or a program in it, is not executable",
@@ -58,6 +59,23 @@ def judge(ended: Ended, name: str, tail: Iterable[str], *, memory: int = 0, hint
     meaning = _MEANINGS.get(ended.status, "")
     message = f"{name} ended with {ended.status}" + (f": {meaning}" if meaning else "")
     raise AssembleFailed(message, detail=detail, hint=hint)
+
+
+def look_into(name: str) -> str:
+    """What to do next about a command of this name that failed."""
+    return "build it by hand with --keep: its container stays, to be looked into" if name in _LOOKED_INTO else ""
+
+
+def silent(what: str, *, for_seconds: float, until: float) -> Notice:
+    """That nothing has been heard for so long, and when it will be stopped."""
+    text = f"{what} has said nothing for {for_seconds / 60:.0f} minutes; it is stopped after "
+    return Notice(text=f"{text}{until / 60:.0f} (--timeout)", level="warning")
+
+
+def begun_anew(image: str, error: S2IError) -> Notice:
+    """That nothing of an earlier image is used, and why."""
+    because = error.message + (f" ({error.detail.splitlines()[-1]})" if error.detail else "")
+    return Notice(text=f"nothing of {image} is used again, the build begins anew: {because}", level="warning")
 
 
 def _out_of_memory(name: str, detail: str, memory: int) -> AssembleFailed:

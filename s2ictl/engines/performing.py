@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import posixpath
 import secrets
-import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cache, partial
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from s2ictl.archives import Entry, directory_entry, read_tar, tar_beginning, tar_stream
-from s2ictl.engines import caches, dockerapi, handover, images, injections, outcomes, settling, transfers
+from s2ictl.engines import (
+    Layered,
+    caches,
+    dockerapi,
+    handover,
+    images,
+    injections,
+    kept,
+    leavings,
+    outcomes,
+    programs,
+    settling,
+    transfers,
+    upper,
+)
 from s2ictl.engines.anatomy import Anatomy, Memory
 from s2ictl.engines.client import Api
 from s2ictl.engines.connection import WORK, Forgiven, ask, door
 from s2ictl.engines.containers import Act, Container, at_once, created
 from s2ictl.engines.following import Marked, follow
 from s2ictl.engines.handover import Handover
+from s2ictl.engines.leavings import Left
 from s2ictl.engines.salvaging import salvage
 from s2ictl.engines.streams import Limit
-from s2ictl.errors import AssembleFailed, InvalidUsage, LimitReached, PullBuilderImageFailed, Refused, S2IError
+from s2ictl.errors import AssembleFailed, InvalidUsage, LimitReached, Refused, S2IError
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import Host, name_for
 from s2ictl.models import SECRETS, Assembly, Runtime
@@ -29,8 +44,6 @@ from s2ictl.values import dataclass
 
 _METADATA_LIMIT = 256 * 1024
 _CLEARING = 300.0
-_LOOK_INTO = "build it by hand with --keep: its container stays, to be looked into"
-_LOOKED_INTO = ("dependencies", "assemble", "assemble-runtime")  # a builder's own `install` is run without that flag
 _NETWORKS = ("", "bridge", "default", "host", "none")
 
 Fill = Callable[[Container, int, int], None]
@@ -51,6 +64,7 @@ class Performer:
 
     `leave` removes a container when all went well; in the directory `memory` it is kept what images hold. Once an image
     `is_grounded` in its mount points they are not asked for again: an engine may tell of them whatever is done.
+    `trees` are a container's own files, where they can be read.
     """
 
     api: Api
@@ -59,6 +73,7 @@ class Performer:
     memory: Path | None = None
     leave: Callable[[Act], None] = at_once
     is_grounded: bool = False
+    trees: upper.Find = upper.trees
 
     # ------------------------------------------------------------------------------------- before anything is made
 
@@ -108,7 +123,7 @@ class Performer:
         with self._ready(assembly) as (anatomy, mark):
             container = anatomy.container
             for program in assembly.programs:
-                _check_program(anatomy, program)
+                programs.check(anatomy, program)
             uid, gid = anatomy.ids(assembly.user)
             if before:
                 before(container, uid, gid)
@@ -164,12 +179,11 @@ class Performer:
             return True
         try:
             uid, gid = anatomy.ids(assembly.user)
-            present, into = _present_above(anatomy.container, asked.target), anatomy.container
+            into = anatomy.container
+            present = injections.present_above(asked.target, into.mode)
             salvage(self.api, self.host, asked, into, uid=uid, gid=gid, present=present, emit=self.emit)
         except S2IError as error:
-            because = error.message + (f" ({error.detail.splitlines()[-1]})" if error.detail else "")
-            text = f"nothing of {asked.image} is used again, the build begins anew: {because}"
-            self.emit(Notice(text=text, level="warning"))
+            self.emit(outcomes.begun_anew(asked.image, error))
             return False
         return True
 
@@ -186,7 +200,7 @@ class Performer:
         mark = Marked(text=handed.mark, reached=clear) if handed.mark else None
         try:
             ended = follow(container, what, tail, seconds=assembly.timeout, mark=mark)
-            hint = _LOOK_INTO if what in _LOOKED_INTO and not assembly.keep else ""
+            hint = "" if assembly.keep else outcomes.look_into(what)
             outcomes.judge(ended, what, tail.lines, memory=assembly.confinement.memory, hint=hint)
         except (AssembleFailed, LimitReached):
             if assembly.keep:
@@ -218,7 +232,7 @@ class Performer:
         def fill(container: Container, uid: int, gid: int) -> None:
             for artifact in runtime.artifacts:
                 selected = transfers.selection(artifact)
-                present = _present_above(container, posixpath.join(runtime.root, artifact.target, "x"))
+                present = injections.present_above(posixpath.join(runtime.root, artifact.target, "x"), container.mode)
                 with stage.container.taken(selected.read) as read:
                     if read is None:
                         raise transfers.nothing(artifact)
@@ -245,6 +259,38 @@ class Performer:
             emit=self.emit,
         )
 
+    @contextmanager
+    def left(self, stage: Stage) -> Iterator[Layered]:
+        """What the command left behind, and what the image is to say of itself; read where it lies, or asked for."""
+        assembly, container = stage.assembly, stage.container
+        facts = container.facts()
+        mounted = tuple(sorted(mount["Destination"] for mount in facts["Mounts"] or ()))
+        found = container.read(assembly.metadata, _METADATA_LIMIT) if assembly.command else None
+        there = self.trees(facts)
+        made = upper.made(there, mounted) if there else settling.made(container, mounted)
+        left = Left(
+            skip=(*assembly.leftovers, assembly.workspace, *made),
+            since=int(kept.instant(facts["Created"]) * 10**9),
+            epoch=assembly.epoch,
+        )
+        with ExitStack() as opened:
+            original = cache(lambda: opened.enter_context(self._original(assembly)))
+            yield Layered(
+                config=assembly.config(found),
+                chunks=partial(upper.chunks, there, left)
+                if there
+                else partial(leavings.chunks, container, left, original, mounted),
+                epoch=int(self.host.now()) if assembly.epoch is None else assembly.epoch,
+            )
+
+    @contextmanager
+    def _original(self, assembly: Assembly) -> Iterator[Container]:
+        """A container of the same image in which nothing has happened."""
+        name = name_for(assembly.owner, self.host, seconds=WORK)
+        document = dockerapi.container_document(dockerapi.bare(assembly), ())
+        with created(self.api, name, document, image=assembly.image) as container:
+            yield container
+
 
 # ---------------------------------------------------------------------------------------------------- in a container
 
@@ -259,28 +305,6 @@ def _has_shell(anatomy: Anatomy) -> bool:
     return anatomy.mode(handover.SHELL) is not None and any(
         anatomy.mode(remover) is not None for remover in handover.REMOVERS
     )
-
-
-def _check_program(anatomy: Anatomy, path: str) -> None:
-    """A script that cannot start is a broken builder, and said before the source is sent."""
-    image, mode = anatomy.image, anatomy.mode(path)
-    if mode is None:
-        raise PullBuilderImageFailed(
-            f"{image} has no {path}", hint="its label io.openshift.s2i.scripts-url names that place"
-        )
-    if stat.S_ISREG(mode) and not mode & 0o111:
-        raise PullBuilderImageFailed(f"{path} in {image} is not executable")
-    interpreter = anatomy.interpreter(path)
-    if interpreter.endswith("\r"):
-        raise PullBuilderImageFailed(f"{path} in {image} has Windows line ends, which no interpreter understands")
-    if interpreter.startswith("/") and anatomy.mode(interpreter) is None:
-        raise PullBuilderImageFailed(f"{path} in {image} wants {interpreter[:200]}, which is not there")
-
-
-def _present_above(container: Container, path: str) -> frozenset[str]:
-    """Of the directories that lead to a path, those that are there already: they are not made anew."""
-    known = injections.Known(container.mode)
-    return frozenset(str(parent) for parent in PurePosixPath(path).parents if known.exists(str(parent)))
 
 
 def _handed_first(anatomy: Anatomy, assembly: Assembly, mark: str) -> list[Entry]:
@@ -312,4 +336,4 @@ def _check_cleared(container: Container, handed: Handover) -> None:
     places = (*handed.assembly.leftovers, handed.assembly.workspace)
     still = [path for path in places if container.mode(path) is not None]  # what they lie in is there in any case
     if still := [*still, *filter(known.exists, handed.injected.contents)]:
-        raise handover.left(still)
+        raise injections.left(still)

@@ -6,7 +6,7 @@ from collections.abc import Container as Collection
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from s2ictl.archives import Entry, read_tar, reader_of, tar_stream
+from s2ictl.archives import Entry, tar_stream
 from s2ictl.engines import dockerapi, outcomes, streams, transfers
 from s2ictl.engines.client import Api
 from s2ictl.engines.connection import WORK
@@ -16,7 +16,6 @@ from s2ictl.events import Emit
 from s2ictl.leases import Host, name_for
 from s2ictl.models import Salvage
 
-_NOISE = 64 * 1024
 _SILENCE = 300.0
 
 
@@ -38,9 +37,7 @@ def _entries(asked: Salvage, source: Container, wire: streams.Wire, emit: Emit) 
     what = PurePosixPath(asked.command[0]).name
     tail = outcomes.Tail(emit)
     limit = streams.Limit.of(what, asked.timeout)
-    read = reader_of(_output(wire, limit, tail))
-    name = f"what {what} printed"
-    yield from transfers.saved(read_tar(read, name=name, limits=transfers.LIMITS, noise=_NOISE), asked.target)
+    yield from transfers.saved(transfers.printed(_output(wire, limit, tail), what), asked.target)
     state = source.ended(limit)
     ended = outcomes.Ended(status=state["ExitCode"], out_of_memory=state["OOMKilled"])
     outcomes.judge(ended, what, tail.lines, memory=asked.confinement.memory)

@@ -30,7 +30,7 @@ from s2ictl.engines.injections import NOTHING, Known, Plan
 from s2ictl.errors import CommitContainerFailed
 from s2ictl.events import Emit
 from s2ictl.leases import Host, name_for
-from s2ictl.models import Assembly, Confinement, ImageConfig, Reference, Runtime
+from s2ictl.models import Assembly, ImageConfig, Reference, Runtime
 from s2ictl.values import dataclass
 
 _SCRATCH = "/tmp"  # noqa: S108  (in the container: everybody's to write to, and only root's to touch)
@@ -142,6 +142,12 @@ def check_mount_points(anatomy: Anatomy) -> None:
         raise NoMountPoint(tuple(Place(path=path, mode=_mount_point(container.mode(path))) for path in lacking))
 
 
+def made(container: Container, mounted: Iterable[str]) -> tuple[str, ...]:
+    """Those mount points that the engine had to make in the container."""
+    there = tuple(mounted)
+    return tuple(sorted(_changed(container, there))) if there else ()
+
+
 def _mount_point(mounted: int | None) -> int:
     """As the engine makes it for what is mounted there: a directory, or an empty file."""
     return _NEW if mounted is None or stat.S_ISDIR(mounted) else stat.S_IFREG | 0o644
@@ -150,9 +156,9 @@ def _mount_point(mounted: int | None) -> int:
 @contextmanager
 def grounded(api: Api, host: Host, assembly: Assembly, lacking: Iterable[Place], emit: Emit) -> Iterator[Assembly]:
     """The same assembly on an image that has these mount points too; it goes again when nothing was made of it."""
-    bare = replace(assembly, secrets=(), caches=(), confinement=Confinement())
     name = name_for(assembly.owner, host, seconds=WORK)
-    with created(api, name, dockerapi.container_document(bare, ()), image=assembly.image) as container:
+    document = dockerapi.container_document(dockerapi.bare(assembly), ())
+    with created(api, name, document, image=assembly.image) as container:
         container.put(tar_of(tuple(_mount_points(container, lacking))))  # one request after the other
         lease = lambda: name_for(assembly.owner, host, seconds=WORK)  # noqa: E731
         # By this name whoever comes next knows it for the dead's.

@@ -3,23 +3,62 @@ matter here."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
 from s2ictl import oci
+from s2ictl.compression import compressed
+from s2ictl.engines import Layered
 from s2ictl.errors import LimitReached
 from s2ictl.models import ImageConfig
 from s2ictl.oci import Picture
 from s2ictl.values import dataclass
 
+_PACKED = f"{oci.LAYER}+gzip"
+_BY = "s2ictl assemble"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Added:
-    """A layer: its bytes as they are stored, the digest of the plain tar in them, and what history says of it."""
+    """A layer: its bytes as they are stored, the digest of the plain tar in them, and what history says of it; `size`
+    is that of the plain tar, where it is known."""
 
     blob: oci.Blob
     diff_id: str
     by: str
     comment: str = ""
+    size: int = 0
+
+
+def packed(left: Layered, write: Callable[[oci.Blob], oci.Descriptor]) -> Added:
+    """Have what assemble left behind where `write` puts it: read, hashed, compressed and gone in one pass."""
+    whole = _Whole(left.chunks)
+    blob = oci.Blob(media_type=_PACKED, digest="", size=-1, chunks=lambda: compressed(whole.chunks()))
+    written = write(blob)
+    known = oci.Blob(
+        media_type=written.media_type,
+        digest=written.digest,
+        size=written.size,
+        chunks=lambda: compressed(left.chunks()),
+    )
+    return Added(blob=known, diff_id=whole.digest, by=_BY, size=whole.size)
+
+
+class _Whole:
+    """Bytes that are asked for, perhaps again; the digest and the size are those of the last time to the end."""
+
+    def __init__(self, chunks: Callable[[], Iterator[bytes]]) -> None:
+        self._chunks = chunks
+        self.digest, self.size = "", 0
+
+    def chunks(self) -> Iterator[bytes]:
+        seen, size = hashlib.sha256(), 0
+        for chunk in self._chunks():
+            seen.update(chunk)
+            size += len(chunk)
+            yield chunk
+        self.digest, self.size = f"sha256:{seen.hexdigest()}", size
 
 
 def stacked(base: oci.Base, added: tuple[Added, ...], said: ImageConfig, *, epoch: int) -> Picture:

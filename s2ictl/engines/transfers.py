@@ -7,13 +7,14 @@ import posixpath
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 
-from s2ictl.archives import Entry, Limits, directory_entry, rerooted
+from s2ictl.archives import Entry, Limits, directory_entry, read_tar, reader_of, rerooted
 from s2ictl.errors import AssembleFailed
 from s2ictl.events import Emit, Moving
 from s2ictl.models import Member, RuntimeArtifact
 from s2ictl.values import dataclass
 
 LIMITS = Limits(members=2_000_000, size=64 << 30)
+_NOISE = 64 * 1024  # bytes around the archive that a script may print
 
 
 def told(chunks: Iterable[bytes], subject: str, emit: Emit) -> Iterator[bytes]:
@@ -37,6 +38,11 @@ def with_parents(entries: Iterable[Entry], *, present: Container[str]) -> Iterat
             seen.add(parent)
         seen.add(member.path)
         yield member, read
+
+
+def printed(output: Iterator[bytes], what: str) -> Iterator[Entry]:
+    """What a command of this name printed as an archive, whatever else it said around that."""
+    return read_tar(reader_of(output), name=f"what {what} printed", limits=LIMITS, noise=_NOISE)
 
 
 def saved(entries: Iterable[Entry], target: str) -> Iterator[Entry]:

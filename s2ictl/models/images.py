@@ -158,7 +158,8 @@ class ImageConfig:
 class Image:
     """The answer of a build: what it is called, and the digest once a registry has it.
 
-    `unchanged` says that there was nothing to build. `context_path` is where a war is served, "" for all else.
+    `unchanged` says that there was nothing to build. `context_path` is where a war is served, "" for all else. `facts`
+    are what it says of itself, where whoever made it knows that no engine can be asked.
     """
 
     names: tuple[Reference, ...]
@@ -168,3 +169,4 @@ class Image:
     commit: str = ""
     unchanged: bool = False
     context_path: str = ""
+    facts: ImageFacts | None = None

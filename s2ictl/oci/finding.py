@@ -24,31 +24,29 @@ def find(source: Source, first: Descriptor, platform: str) -> Found:
 def find_all(source: Source, first: Descriptor, platforms: tuple[str, ...] = ()) -> tuple[Found, ...]:
     """The same for several platforms, or for all of Linux that an index has where none is named, in its order."""
     subject = str(source)
-    document = read_manifest(source.manifest(first), subject)
+    content = source.manifest(first)
+    document = read_manifest(content, subject)
     if isinstance(document, Manifest):
-        return (_found(source, first, document, platforms),)
+        return (_found(source, first, content, platforms),)
     chosen = [_choose(document, platform, subject=subject) for platform in platforms] or _offered(document, subject)
     images = {entry.digest: entry for entry in chosen}
-    return tuple(_found(source, entry, _image(source, entry), (str(entry.platform),)) for entry in images.values())
+    return tuple(_found(source, entry, source.manifest(entry), (str(entry.platform),)) for entry in images.values())
 
 
-def _image(source: Source, entry: Descriptor) -> Manifest:
-    document = read_manifest(source.manifest(entry), str(source))
-    if isinstance(document, Index):
-        raise PullBuilderImageFailed(f"{source} is an index of indexes", hint="name the image itself, by its digest")
-    return document
-
-
-def _found(source: Source, descriptor: Descriptor, manifest: Manifest, platforms: tuple[str, ...]) -> Found:
+def _found(source: Source, descriptor: Descriptor, content: bytes, platforms: tuple[str, ...]) -> Found:
     subject = str(source)
-    config = read_config(source.document(manifest.config), subject)
+    manifest = read_manifest(content, subject)
+    if isinstance(manifest, Index):
+        raise PullBuilderImageFailed(f"{source} is an index of indexes", hint="name the image itself, by its digest")
+    document = source.document(manifest.config)
+    config = read_config(document, subject)
     if len(config.rootfs.diff_ids) != len(manifest.layers):
         detail = f"it has {len(manifest.layers)} layers, and its configuration {len(config.rootfs.diff_ids)}"
         raise PullBuilderImageFailed(f"{subject} is broken", detail=detail)
     for platform in platforms:
         if not fits(config.platform, platform):
             raise _wrong_platform(subject, platform, [str(config.platform)])
-    return Found(digest=descriptor.digest, manifest=manifest, config=config)
+    return Found(digest=descriptor.digest, manifest=manifest, config=config, content=content, document=document)
 
 
 def base_of(source: Source, found: Found, *, name: str, home: str) -> Base:
@@ -64,7 +62,14 @@ def base_of(source: Source, found: Found, *, name: str, home: str) -> Base:
         )
 
     layers = tuple(layer(descriptor) for descriptor in found.manifest.layers)
-    return Base(name=name, digest=found.digest, config=found.config, layers=layers)
+    return Base(
+        name=name,
+        digest=found.digest,
+        config=found.config,
+        layers=layers,
+        manifest=found.content,
+        document=found.document,
+    )
 
 
 # -------------------------------------------------------------------------------------------------------- platforms

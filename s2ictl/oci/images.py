@@ -33,12 +33,17 @@ class Blob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Base:
-    """What an image stands on: its layers, wherever they lie, and its configuration. `digest` is "" for nothing."""
+    """What an image stands on: its layers, wherever they lie, and its configuration. `digest` is "" for nothing.
+
+    `manifest` and `document` are its manifest and its configuration byte for byte, where it has a place of its own.
+    """
 
     name: str
     digest: str
     config: Config
     layers: tuple[Blob, ...]
+    manifest: bytes = b""
+    document: bytes = b""
 
     @property
     def facts(self) -> ImageFacts:
@@ -48,11 +53,14 @@ class Base:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """An image where it lies: its own digest, not that of an index that led to it."""
+    """An image where it lies: its own digest, not that of an index that led to it; `content` and `document` are the
+    bytes of its manifest and of its configuration."""
 
     digest: str
     manifest: Manifest
     config: Config
+    content: bytes
+    document: bytes
 
 
 class Source(Protocol):
@@ -176,4 +184,6 @@ def config_facts(config: Config, *, id: str, digest: str) -> ImageFacts:  # noqa
         volumes=tuple(settings.volumes or {}),
         onbuild=settings.on_build or (),
         platform=str(config.platform),
+        created=config.created or "",
+        layers=config.rootfs.diff_ids,
     )

@@ -28,7 +28,6 @@ from typing import BinaryIO
 from s2ictl.errors import InvalidUsage, LimitReached
 from s2ictl.events import Emit, Notice
 from s2ictl.models import Login, Source, Tree
-from s2ictl.sources.directory import directory_tree
 from s2ictl.sources.location import parse_file, parse_source
 from s2ictl.sources.options import FetchOptions, Surroundings
 from s2ictl.sources.ssh import check
@@ -77,9 +76,6 @@ def bring_file(
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[Path]:
     """Where one file can be read while the context lasts: on this machine where it lies, and else brought here."""
-    from s2ictl.sources.archive import check_sum
-    from s2ictl.sources.spool import path_of
-
     surroundings = Surroundings(
         cache=cache, environ=environ, emit=emit, options=options, find_login=find_login, wait=wait
     )
@@ -87,6 +83,10 @@ def bring_file(
     if source.path is not None and not source.checksum:
         yield source.path
         return
+
+    from s2ictl.sources.archive import check_sum
+    from s2ictl.sources.spool import path_of
+
     with ExitStack() as stack:
         with _disk(cache):
             file = _file_of(source, surroundings, stack, stdin)
@@ -147,6 +147,8 @@ def _tree_of_local(source: Source, directory: Path, surroundings: Surroundings) 
             raise InvalidUsage(
                 f"{source.location} is no git repository, so it has no {source.ref}", hint="leave out --ref"
             )
+        from s2ictl.sources.directory import directory_tree
+
         return directory_tree(source, directory, surroundings)
 
     from s2ictl.sources.commits import tree_of

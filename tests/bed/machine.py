@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from tests import testbed
-from tests.testbed import cgroups, images, kernel, network, processes
+from tests.testbed import cgroups, images, kernel, network, processes, user
 from tests.testbed.cluster import KERNEL_SETTINGS
 
 ROOT = Path(__file__).parent.parent
 BUSYBOX = Path("/bin/busybox")
+ACCOUNTS = (Path("/etc/passwd"), Path("/etc/group"), *filter(Path.exists, user.LISTS))
 
 # ---------------------------------------------------------------------------------------------- a machine and a census
 
@@ -35,6 +36,7 @@ class Census:
     rules: frozenset[str]
     groups: frozenset[str]
     settings: frozenset[str]
+    users: frozenset[str]
 
 
 def census(bed: testbed.Bed) -> Census:
@@ -47,7 +49,12 @@ def census(bed: testbed.Bed) -> Census:
         rules=frozenset(filter(ours, rules_and_chains())),
         groups=frozenset(str(group) for group in root_groups() if ours(group.name)),
         settings=frozenset(f"{setting}={kernel.at(setting).read_text().strip()}" for setting in settings),
+        users=frozenset(line for file in ACCOUNTS for line in file.read_text().splitlines() if ours_in(line, bed)),
     )
+
+
+def ours_in(account: str, bed: testbed.Bed) -> bool:
+    return account.startswith(f"{user.name_of(bed)}:") and os.geteuid() == 0
 
 
 def may_be_ours(bed: testbed.Bed) -> Callable[[str], bool]:

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests import testbed
-from tests.bed.machine import BUSYBOX, Listener, answer, busybox_image, census, leaving_nothing, program, skopeo
+from tests.bed.machine import BUSYBOX, ROOT, Listener, answer, busybox_image, census, leaving_nothing, program, skopeo
 from tests.parts import available
 from tests.testbed import network, packages, processes
 
@@ -63,7 +64,7 @@ def test_what_was_killed_is_broken_and_brought_up_anew(bed: testbed.Bed) -> None
         first = testbed.up("registry", bed=bed)
         processes.end(processes.left_behind(bed.directory, "docker-registry"), patience=0)
         assert testbed.facts("registry", bed=bed) is None
-        assert [found.state for found in testbed.status(bed=bed)] == ["down", "broken", "down", "down"]
+        assert [found.state for found in testbed.status(bed=bed)] == ["down", "broken", "down", "down", "down"]
         second = testbed.up("registry", bed=bed)
         assert (second.open, second.password != first.password) == (first.open, True)
 
@@ -72,6 +73,41 @@ def test_a_port_that_somebody_listens_on_is_named(bed: testbed.Bed) -> None:
     taken = pytest.raises(testbed.Unavailable, match=rf"127\.0\.0\.1:{bed.port(1)}: Address already in use")
     with leaving_nothing(bed), Listener(bed.port(1)), taken:
         testbed.up("registry", bed=bed)
+
+
+# ------------------------------------------------------------------------------------------------------------- the user
+
+
+def test_the_user_runs_what_we_run_and_may_not_see_what_is_ours(bed: testbed.Bed) -> None:
+    with leaving_nothing(bed), available():
+        who = testbed.up("user", bed=bed)
+        assert testbed.up("user", bed=bed) == who
+        code = "import os, s2ictl; print(os.getuid() != 0, os.access('.', os.W_OK))"
+        assert said_by(bed, who, sys.executable, "-c", code) == "True True\n"
+        assert said_by(bed, who, "sh", "-c", f"ls {bed.directory} || echo hidden") == "hidden\n"
+
+
+def test_the_user_has_more_ids_than_one_in_a_namespace_of_his(bed: testbed.Bed) -> None:
+    with leaving_nothing(bed), available():
+        who = testbed.up("user", bed=bed)
+        assert said_by(bed, who, "unshare", "--map-auto", "--map-root-user", "stat", "-c", "%u", "/") == "65534\n"
+
+
+def test_what_the_user_still_runs_ends_with_him(bed: testbed.Bed) -> None:
+    with leaving_nothing(bed), available():
+        who = testbed.up("user", bed=bed)
+        command = testbed.as_user(who, "sh", "-c", "echo asleep; exec sleep 60", bed=bed)
+        with subprocess.Popen(command, env=who.environ(), stdout=subprocess.PIPE, text=True) as sleeper:
+            assert sleeper.stdout is not None
+            assert sleeper.stdout.readline() == "asleep\n"
+            testbed.down("user", bed=bed)
+            assert sleeper.wait() == -signal.SIGTERM
+
+
+def said_by(bed: testbed.Bed, who: testbed.User, *words: str) -> str:
+    command = testbed.as_user(who, *words, bed=bed)
+    environ = who.environ(PYTHONPATH=str(ROOT))
+    return subprocess.run(command, cwd=who.home, env=environ, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 # ----------------------------------------------------------------------------------------------------------- the engine

@@ -1,4 +1,4 @@
-"""The engine of the testbed, for every test that makes containers in it.
+"""The engine of the testbed, and the one without a daemon, for every test that makes containers in them.
 
 Where tests run side by side, each worker has an engine of its own: what one kills on purpose the other would sweep, and
 the names of images are the same in many files.
@@ -18,9 +18,23 @@ from s2ictl.leases import this_host
 from tests import testbed
 from tests.engine import apps, tiny
 from tests.engine.apps import Ours, Works
+from tests.engine.grounds import Ground, OnDocker, on_this_machine
 from tests.engine.kitchen import OWNER, Kitchen
 from tests.engine.ownengine import own_engine
 from tests.engine.world import Real
+
+ENGINES = ("docker", "embedded")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "on_docker: of what only the engine with a daemon has, or has otherwise")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Whatever stands on a ground stands on both engines, unless it says otherwise."""
+    if "ground" in metafunc.fixturenames:
+        only = metafunc.definition.get_closest_marker("on_docker")
+        metafunc.parametrize("ground", ENGINES[:1] if only else ENGINES, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -64,18 +78,29 @@ def api(engine_facts: testbed.Engine) -> Iterator[Any]:
 
 
 @pytest.fixture
-def world(docker: Docker, api: Any) -> Iterator[Real]:
+def ground(
+    request: pytest.FixtureRequest, engine_facts: testbed.Engine, docker: Docker, api: Any, tmp_path: Path
+) -> Iterator[Ground]:
+    if request.param == "docker":
+        yield OnDocker(engine=docker, api=api, environ={"DOCKER_HOST": engine_facts.docker_host})
+    else:
+        with on_this_machine(tmp_path / "state", api) as here:
+            yield here
+
+
+@pytest.fixture
+def world(ground: Ground, api: Any) -> Iterator[Real]:
     with ExitStack() as stack:
         stack.callback(tiny.remove_named, api, "contract/", "/engine/")
-        yield Real(engine=docker, api=api, stack=stack)
-        docker.finish()
+        yield Real(ground=ground, stack=stack)
+        ground.finish()
     assert api.containers(all=True, filters={"name": "s2ictl-contract-"}) == []
 
 
 @pytest.fixture
-def kitchen(docker: Docker, api: Any, tmp_path: Path) -> Iterator[Kitchen]:
+def kitchen(ground: Ground, api: Any, tmp_path: Path) -> Iterator[Kitchen]:
     with ExitStack() as stack:
         stack.callback(tiny.remove_named, api, "whole-story/app", "/whole-story/")
-        yield Kitchen(engine=docker, api=api, directory=tmp_path, stack=stack)
-        docker.finish()
+        yield Kitchen(ground=ground, directory=tmp_path, stack=stack)
+        ground.finish()
     assert api.containers(all=True, filters={"name": f"s2ictl-{OWNER}-"}) == []

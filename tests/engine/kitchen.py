@@ -1,4 +1,4 @@
-"""The build story on a real engine, with small builders and sources made of a few words; nothing of it is left."""
+"""The build story on real engines, with small builders and sources made of a few words; nothing of it is left."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 
 from s2ictl.build import build
-from s2ictl.engines.docker import Docker
+from s2ictl.engines import Whole
 from s2ictl.events import Event, Line
 from s2ictl.models import BuildRequest, Image, ImageFacts, Reference
 from s2ictl.sources import FetchOptions, fetch, parse_source
 from s2ictl.workshop import Workshop
-from tests.engine import tiny
+from tests.engine import grounds, tiny
+from tests.engine.grounds import Ground
 from tests.logs import texts
 
 OWNER = "whole-story"
@@ -58,11 +59,19 @@ class Made:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kitchen:
-    engine: Docker
-    api: Any
+    ground: Ground
     directory: Path
     stack: ExitStack
     web: dict[str, bytes] = field(default_factory=dict)
+
+    @property
+    def engine(self) -> Whole:
+        return self.ground.engine
+
+    @property
+    def api(self) -> Any:
+        """The Docker in which builders are made, and images judged."""
+        return self.ground.api
 
     def image(
         self,
@@ -78,6 +87,7 @@ class Kitchen:
         said = [f'LABEL "{label}"="{value}"' for label, value in labels.items()]
         words = ("ENV PATH=/bin", f"USER {user}", "WORKDIR /opt/app", *said, *instructions)
         self.stack.enter_context(tiny.imported(self.api, name, filesystem, *words))
+        self.ground.take(name)
         return name
 
     def builder(self, assemble: str = "cp -R /tmp/src/. /opt/app/", **more: Any) -> str:
@@ -140,7 +150,8 @@ class Kitchen:
 
     def files(self, image: str) -> dict[str, Found]:
         """Everything in the image but what every small image has."""
-        container = self.api.create_container_from_config({"Image": image, "Cmd": ["none"]})["Id"]
+        shown = self.ground.show(image)
+        container = self.api.create_container_from_config({"Image": shown, "Cmd": ["none"]})["Id"]
         try:
             content = b"".join(self.api.export(container))
         finally:
@@ -154,11 +165,11 @@ class Kitchen:
 
     def saved(self, image: str) -> bytes:
         """All of the image: layers, configuration, history."""
-        return b"".join(self.api.get_image(image))
+        return grounds.saved(self.ground, image)
 
     def says(self, image: str) -> str:
         """What the image prints when it is run."""
-        return tiny.output_of(self.api, image)
+        return grounds.output_of(self.ground, image)
 
 
 def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 
 import s2ictl
+from s2ictl.models import ImageFacts
 from tests import testbed
 from tests.cli import Ran, Shell, shell
-from tests.engine import tiny
+from tests.engine import grounds, tiny
+from tests.engine.grounds import Ground
 
 HOME = "dependencies-story"
 BUILDER, APP = f"{HOME}/builder:1", f"{HOME}/app:1"
@@ -42,14 +44,13 @@ echo assembling; cp /tmp/src/app.txt /opt/app/
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
     shell: Shell
-    api: Any
+    ground: Ground
 
     def builder(self, install: str = INSTALL, assemble: str = ASSEMBLE) -> None:
         scripts = {"dependencies": install, "assemble": assemble, "run": "cat app.txt installed/all"}
         scripts["assemble-runtime"] = "true"
         filesystem = tiny.rootfs({name: tiny.script(text) for name, text in scripts.items()})
-        repository, _, tag = BUILDER.rpartition(":")
-        self.api.import_image_from_data(filesystem, repository=repository, tag=tag, changes=list(LABELS))
+        grounds.made(self.ground, BUILDER, filesystem, *LABELS)
 
     def write(self, path: str, text: str) -> None:
         (self.shell.cwd / path).write_text(text)
@@ -60,20 +61,20 @@ class Desk:
         return done
 
     def layers(self, name: str = APP) -> list[str]:
-        return list(self.api.inspect_image(name)["RootFS"]["Layers"])
+        return list(self.facts(name).layers)
 
-    def settings(self, name: str = APP) -> dict[str, Any]:
-        return dict(self.api.inspect_image(name)["Config"])
+    def facts(self, name: str = APP) -> ImageFacts:
+        return grounds.facts_of(self.ground, name)
 
     def installed(self, name: str = APP) -> str:
         """The image of the dependencies that an app stands on."""
-        return f"s2ictl/dependencies:{self.settings(name)['Labels']['io.s2ictl.dependencies']}"
+        return f"s2ictl/dependencies:{self.facts(name).labels['io.s2ictl.dependencies']}"
 
 
 @pytest.fixture
-def desk(engine_facts: testbed.Engine, api: Any, tmp_path: Path) -> Iterator[Desk]:
-    made = shell(tmp_path, DOCKER_HOST=engine_facts.docker_host)
-    desk = Desk(shell=made, api=api)
+def desk(ground: Ground, api: Any, tmp_path: Path) -> Iterator[Desk]:
+    made = shell(tmp_path, **ground.environ)
+    desk = Desk(shell=made, ground=ground)
     with ExitStack() as stack:
         before = {name for image in api.images("s2ictl/dependencies") for name in image["RepoTags"] or ()}
         stack.callback(_forget_installed, api, before, marker := str(uuid.uuid4()))
@@ -113,7 +114,7 @@ def test_the_result_is_builder_dependencies_application_and_a_small_change_makes
     assert (desk.layers()[:-1], desk.layers()[-1] != layers[-1]) == (layers[:-1], True)
     steps = [(step["name"], step["cached"]) for step in json.loads(second.stdout)["steps"]]
     assert ("dependencies", True) in steps
-    assert tiny.output_of(desk.api, APP).startswith("changed\n")
+    assert grounds.output_of(desk.ground, APP).startswith("changed\n")
 
 
 def test_another_lock_file_is_installed_and_one_below_is_not_looked_at(desk: Desk) -> None:
@@ -134,12 +135,12 @@ def test_without_a_cache_they_are_installed_anew_and_alike(desk: Desk) -> None:
 
 def test_what_the_result_says_of_itself_is_the_builder_s_and_the_user_s_word(desk: Desk) -> None:
     desk.build("-e", "MODE=prod")
-    builder, installed, result = map(desk.settings, (BUILDER, desk.installed(), APP))
-    assert (installed["Env"], installed["User"], installed["Cmd"] or None) == (builder["Env"], "user", builder["Cmd"])
-    assert result["Env"] == [*builder["Env"], "MODE=prod"]
-    assert result["Cmd"] == ["/usr/libexec/s2i/run"]
-    assert result["Labels"]["io.openshift.s2i.build.image"] == f"docker.io/{BUILDER}"
-    assert {name for name in installed["Labels"] if name not in builder["Labels"]} == {"io.s2ictl.dependencies"}
+    builder, installed, result = map(desk.facts, (BUILDER, desk.installed(), APP))
+    assert (installed.env, installed.user, installed.command) == (builder.env, "user", builder.command)
+    assert result.env == (*builder.env, "MODE=prod")
+    assert result.command == ("/usr/libexec/s2i/run",)
+    assert result.labels["io.openshift.s2i.build.image"] == f"docker.io/{BUILDER}"
+    assert installed.labels.keys() - builder.labels.keys() == {"io.s2ictl.dependencies"}
 
 
 def test_variables_and_secrets_of_the_build_are_there_and_in_no_layer(desk: Desk) -> None:
@@ -148,8 +149,8 @@ def test_variables_and_secrets_of_the_build_are_there_and_in_no_layer(desk: Desk
     secret.write_text("canary")
     desk.build("--secret", f"id=npm,src={secret}", "--build-env", "TOKEN=canary")
     for name in (desk.installed(), APP):
-        assert b"canary" not in b"".join(desk.api.get_image(name))
-    tiny.remove_named(desk.api, desk.installed())
+        assert b"canary" not in grounds.saved(desk.ground, name)
+    desk.ground.forget(desk.installed())
 
 
 def test_the_first_of_two_containers_stands_on_them(desk: Desk) -> None:
@@ -166,7 +167,7 @@ def test_the_first_of_two_containers_stands_on_them(desk: Desk) -> None:
     assert len(desk.layers()) == len(desk.layers(BUILDER)) + 1
     desk.write("app.txt", "changed\n")
     assert ran(desk.build(*words)) == ["assembling"]
-    assert tiny.output_of(desk.api, APP).startswith("changed\n")
+    assert grounds.output_of(desk.ground, APP).startswith("changed\n")
 
 
 def test_a_script_that_fails_ends_the_build_and_leaves_nothing(desk: Desk) -> None:
@@ -174,8 +175,8 @@ def test_a_script_that_fails_ends_the_build_and_leaves_nothing(desk: Desk) -> No
     done = desk.build(status=7)
     assert "dependencies ended with 3 (AssembleFailed)" in done.stderr
     assert "try:  build it by hand with --keep" in done.stderr
-    assert desk.api.containers(all=True, filters={"ancestor": BUILDER}) == []
-    assert not [image for image in desk.api.images() if APP in (image["RepoTags"] or ())]
+    assert desk.ground.standing(BUILDER) == []
+    assert APP not in desk.ground.engine.names()
 
 
 def test_two_builds_that_need_the_same_install_it_once(desk: Desk) -> None:
@@ -200,6 +201,7 @@ def test_a_push_sends_the_application_s_layer_alone(desk: Desk, registry_facts: 
     desk.write("app.txt", "changed\n")
     done = desk.shell.run("-v", "build", ".", BUILDER, name, "--push")
     assert (done.status, ran(done)) == (0, ["assembling"])
+    assert desk.ground.engine.facts(name, pull="always", login=None, emit=lambda _: None)
     assert desk.layers(name)[:-1] == desk.layers(desk.installed(name))
 
 
@@ -215,7 +217,7 @@ def test_what_is_the_same_twice_is_said_to_be(desk: Desk) -> None:
     done = desk.build("--check-reproducible")
     assert f"the same again: {len(desk.layers())} layers, the last is {desk.layers()[-1]}" in done.stderr
     assert done.stderr.splitlines()[-1] == "Build completed successfully"
-    tiny.remove_named(desk.api, desk.installed())
+    desk.ground.forget(desk.installed())
 
 
 @pytest.mark.parametrize("script", ["install", "assemble"])
@@ -228,4 +230,4 @@ def test_what_differs_is_told_and_keeps_its_name(desk: Desk, script: str) -> Non
     assert "two builds of the same are not alike: 1 path differs (NotReproducible)" in done.stderr
     assert "/opt/app/drift: content" in done.stderr
     assert len(desk.layers()) == len(desk.layers(BUILDER)) + 2
-    tiny.remove_named(desk.api, desk.installed())
+    desk.ground.forget(desk.installed())

@@ -13,10 +13,13 @@ from s2ictl.events import Event, Line, Notice
 from s2ictl.leases import this_host
 from s2ictl.models import Reference
 from tests import testbed
+from tests.engine.grounds import OnDocker, on_docker
 from tests.engine.wires import breaking
 from tests.engine.world import Real, believed, made_of, text_of
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import NAME, ask, assembly
+
+pytestmark = on_docker
 
 ONCE = Script(text="echo once >>/opt/app/times")
 
@@ -28,7 +31,7 @@ def on_a_bad_wire(world: Real, facts: testbed.Engine, request: str, *, after: in
         breaking(facts.docker_host, request, after=after) as wire,
         open_docker({"DOCKER_HOST": wire.docker_host}, host=this_host(), emit=lambda _: None) as engine,
     ):
-        yield Real(engine=engine, api=world.api, stack=world.stack)
+        yield Real(ground=OnDocker(engine=engine, api=world.api, environ={}), stack=world.stack)
     assert wire.broken
 
 

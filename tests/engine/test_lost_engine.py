@@ -21,6 +21,7 @@ from s2ictl.leases import this_host
 from s2ictl.models import ImageConfig
 from s2ictl.wire import Way
 from tests.engine import tiny
+from tests.engine.grounds import OnDocker
 from tests.engine.kitchen import APP, Kitchen
 from tests.engine.ownengine import OwnEngine, own_engine
 from tests.engine.world import Real, made_of
@@ -43,7 +44,7 @@ def workplace(own: OwnEngine) -> Iterator[Real]:
         api = own.api()
         try:
             with ExitStack() as stack:
-                yield Real(engine=engine, api=api, stack=stack)
+                yield Real(ground=OnDocker(engine=engine, api=api, environ={}), stack=stack)
                 engine.finish()
         finally:
             api.close()
@@ -53,7 +54,7 @@ def workplace(own: OwnEngine) -> Iterator[Real]:
 def cooking(own: OwnEngine, directory: Path) -> Iterator[Kitchen]:
     """A kitchen there, and nothing of what was cooked afterwards."""
     with workplace(own) as world:
-        yield Kitchen(engine=world.engine, api=world.api, directory=directory, stack=world.stack)
+        yield Kitchen(ground=world.ground, directory=directory, stack=world.stack)
         tiny.remove_named(world.api, APP, "whole-story/moving")
         world.api.prune_images()
 
@@ -83,7 +84,7 @@ def test_an_engine_that_goes_away_during_assemble_is_no_fault_of_assemble(own: O
         base = world.builder(Script(text="echo running; sleep 60"))
         with pytest.raises(ConnectionLost, match="the engine was lost during assemble"):
             world.engine.assemble(assembly(base), hears)
-        world.engine.finish()
+        world.ground.finish()
         assert world.api.containers(all=True) == []
         assert ask(world, NAME) is None
 
@@ -104,7 +105,7 @@ def test_an_engine_that_is_restarted_before_the_commit_is_waited_for(own: OwnEng
         facts = ask(world, NAME)
         assert facts is not None
         assert facts.id == image
-        world.engine.finish()
+        world.ground.finish()
         assert world.api.containers(all=True) == []
         world.api.remove_image(str(NAME), force=True)
 
@@ -160,7 +161,7 @@ def test_an_engine_that_stands_still_for_too_long_makes_the_image_once(own: OwnE
         assert facts is not None
         assert facts.id == image
         assert [event.text for event in said if isinstance(event, Notice) and "is waited for" in event.text]
-        world.engine.finish()
+        world.ground.finish()
         assert world.api.containers(all=True) == []
         assert made_of(world, base) == [image]
         world.api.remove_image(str(NAME), force=True)
@@ -174,7 +175,7 @@ def test_whoever_prunes_meanwhile_makes_a_build_fail_and_never_wrong(own: OwnEng
             with pruning(own, what), suppress(PullBuilderImageFailed, CommitContainerFailed):
                 made = kitchen.build(builder)
                 assert kitchen.files(made.image.id)["opt/app/hello.txt"].content == b"hello\n"
-        kitchen.engine.finish()
+        kitchen.ground.finish()
         assert kitchen.api.containers(all=True) == []
 
 

@@ -9,9 +9,9 @@ import pytest
 from s2ictl.errors import AssembleFailed, S2IError
 from s2ictl.events import Event, Line, Notice
 from s2ictl.models import Built, ImageFacts, Reference, Runtime, RuntimeArtifact, Salvage
-from tests.engine.world import Real, built, listing, text_of
+from tests.engine.world import Real, built, listing, named, text_of
 from tests.fakes.engine import Script
-from tests.fakes.engine_contract import CONFIG, SCRIPTS, archive, assembly
+from tests.fakes.engine_contract import CONFIG, SCRIPTS, archive, ask, assembly
 
 EVIL = archive({"../../etc/cron.d/evil": b"* * * * * root true"}, uid=0, gid=0)
 FOUND = "cd /tmp/artifacts 2>/dev/null || exit 0; find . -type f | while read f; do echo $f $(cat $f); done"
@@ -118,7 +118,7 @@ def test_the_runtime_image_has_the_artifacts_and_nothing_else_of_the_builder(wor
         "app/deployments/shop.jar": "644 1001:0",
         "app/start": "755 1001:0",
     }
-    assert world.api.images(name="contract/never-committed") == []
+    assert named(world, "contract/never-committed") == []
 
 
 def test_a_directory_comes_with_all_that_is_in_it_and_its_links(world: Real) -> None:
@@ -170,7 +170,7 @@ def test_the_image_is_configured_and_named_as_the_runtime_says(world: Real) -> N
 
 def test_several_names_are_given_together_or_not_at_all(world: Real) -> None:
     built(world, "true", names=(Reference.parse("contract/kept:1"),))
-    before = world.api.inspect_image("contract/kept:1")["Id"]
+    before = ask(world, Reference.parse("contract/kept:1"))
     refused = Reference(registry="", repository="contract/UPPER", tag="1")
     with pytest.raises(S2IError, match="contract/UPPER"):
         built(
@@ -178,6 +178,5 @@ def test_several_names_are_given_together_or_not_at_all(world: Real) -> None:
             "echo x >/opt/app/new",
             names=(Reference.parse("contract/kept:1"), Reference.parse("contract/new:1"), refused),
         )
-    assert world.api.inspect_image("contract/kept:1")["Id"] == before
-    assert world.api.images(name="contract/new") == []
-    assert world.api.images(name="s2ictl/unfinished") == []
+    assert ask(world, Reference.parse("contract/kept:1")) == before
+    assert named(world, "contract/new") == named(world, "s2ictl/unfinished") == []

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from s2ictl.build import build
-from s2ictl.engines.docker import Docker
+from s2ictl.engines import Engine
 from s2ictl.events import Emit
 from s2ictl.labels import RECIPE
 from s2ictl.models import BuildRequest, Login, Member, Reference, Source, Tree
@@ -22,8 +22,11 @@ from s2ictl.sources import FetchOptions, fetch, parse_source
 from s2ictl.workshop import Workshop
 from tests import testbed
 from tests.cli import Ran, Shell, shell
-from tests.engine import tiny
+from tests.engine import grounds, tiny
+from tests.engine.grounds import Ground
 from tests.engine.test_build import committed
+from tests.test_main import FOR_OTHERS
+from tests.test_start_up import loaded
 
 HOME = "unchanged-story"
 BUILDER, APP = f"{HOME}/builder:1", f"{HOME}/app:1"
@@ -36,7 +39,7 @@ class Desk:
     """A directory with a source in it, and a builder whose assemble says each time that it runs."""
 
     shell: Shell
-    api: Any
+    ground: Ground
 
     def build(self, *words: str) -> Ran:
         """Build it, named for people, so that it may bear any name."""
@@ -50,28 +53,24 @@ class Desk:
             "run": tiny.script("cat hello.txt"),
         }
         filesystem = tiny.rootfs(scripts)
-        repository, _, tag = BUILDER.rpartition(":")
-        self.api.import_image_from_data(
-            filesystem, repository=repository, tag=tag, changes=[*LABELS, "WORKDIR /opt/app"]
-        )
-        return str(self.api.inspect_image(BUILDER)["Id"])
+        return grounds.made(self.ground, BUILDER, filesystem, *LABELS, "WORKDIR /opt/app")
 
     def recipe(self) -> str:
-        return str((self.api.inspect_image(APP)["Config"]["Labels"] or {}).get(RECIPE, ""))
+        return grounds.facts_of(self.ground, APP).labels.get(RECIPE, "")
 
     def id(self, name: str = APP) -> str:
-        return str(self.api.inspect_image(name)["Id"])
+        return grounds.facts_of(self.ground, name).id
 
 
 @pytest.fixture
-def desk(engine_facts: testbed.Engine, api: Any, tmp_path: Path) -> Iterator[Desk]:
+def desk(ground: Ground, api: Any, tmp_path: Path) -> Iterator[Desk]:
     with ExitStack() as stack:
         stack.callback(tiny.remove_named, api, f"{HOME}/", f"/{HOME}/")
-        made = shell(tmp_path, DOCKER_HOST=engine_facts.docker_host)
+        made = shell(tmp_path, **ground.environ)
         (made.cwd / "hello.txt").write_text("hello\n")
         # What an interrupted run has left in the engine would be found by the next.
         (made.cwd / "never-seen.txt").write_text(str(uuid.uuid4()))
-        desk = Desk(shell=made, api=api)
+        desk = Desk(shell=made, ground=ground)
         desk.builder()
         yield desk
 
@@ -160,7 +159,7 @@ def test_an_image_of_which_only_the_recipe_is_known_gets_its_name_back(desk: Des
     assert desk.id(f"{HOME}/other:1") == first
 
 
-def test_what_changes_while_it_is_read_is_not_remembered(desk: Desk, docker: Docker) -> None:
+def test_what_changes_while_it_is_read_is_not_remembered(desk: Desk) -> None:
     place = desk.shell.cwd
 
     @contextmanager
@@ -177,8 +176,8 @@ def test_what_changes_while_it_is_read_is_not_remembered(desk: Desk, docker: Doc
     request = BuildRequest(
         source=parse_source(".", cwd=place), builder=BUILDER, names=(Reference.parse(APP),), application_name="app"
     )
-    build(request, _workshop(docker, edited), emit=lambda _: None)
-    assert (tiny.output_of(desk.api, APP), desk.recipe()) == ("hallo\n", "")
+    build(request, _workshop(desk.ground.engine, edited), emit=lambda _: None)
+    assert (grounds.output_of(desk.ground, APP), desk.recipe()) == ("hallo\n", "")
     assert built(desk.build())
     assert desk.recipe().startswith("sha256:")
 
@@ -190,7 +189,7 @@ def _nobody(_host: str) -> Login | None:
 _AS_NOBODY: Any = {"find_login": _nobody, "options": FetchOptions()}
 
 
-def _workshop(engine: Docker, fetched: Callable[[Source, Emit], AbstractContextManager[Tree]]) -> Workshop:
+def _workshop(engine: Engine, fetched: Callable[[Source, Emit], AbstractContextManager[Tree]]) -> Workshop:
     return Workshop(
         engine=engine,
         fetch=fetched,
@@ -224,11 +223,11 @@ def test_what_the_registry_has_is_found_by_an_engine_that_has_never_seen_it(
 ) -> None:
     name = f"{registry_facts.open}/{HOME}/app:1"
     first = push(desk, name)
-    desk.api.remove_image(name)
+    desk.ground.forget(name)
     again = push(desk, name)
     assert not built(again)
     assert again.stdout == first.stdout
-    assert not [image for image in desk.api.images() if name in (image["RepoTags"] or ())]
+    assert name not in desk.ground.engine.names()
 
 
 def test_what_the_engine_alone_has_is_only_pushed(desk: Desk, registry_facts: testbed.Registry) -> None:
@@ -243,7 +242,7 @@ def test_what_the_engine_alone_has_is_only_pushed(desk: Desk, registry_facts: te
 def test_it_runs_and_is_told_of_although_nothing_was_pulled(desk: Desk, registry_facts: testbed.Registry) -> None:
     name = f"{registry_facts.open}/{HOME}/run:1"
     push(desk, name)
-    desk.api.remove_image(name)
+    desk.ground.forget(name)
     again = push(desk, name, "--run", "--result-file", "result.json")
     assert "hello" in again.stderr
     assert json.loads((desk.shell.cwd / "result.json").read_text())["unchanged"] is True
@@ -263,3 +262,20 @@ def test_rebuild_finds_that_nothing_is_newer_and_builds_where_that_is_wanted(des
     assert (again.status, built(again)) == (0, False)
     forced = desk.shell.run("rebuild", APP, "--force")
     assert (forced.status, built(forced)) == (0, True)
+
+
+FOR_WHAT_IS_BUILT = (
+    *FOR_OTHERS,
+    *("yaml", "tempfile", "encodings.idna", "documents", "config", "bases", "tarballs", "saved", "layouts", "images"),
+    *("engines.carrying", "engines.caches", "engines.settling", "engines.pushing", "engines.embedded", "cli.wrapping"),
+)
+
+
+@grounds.on_docker
+def test_where_nothing_has_changed_nothing_is_loaded_of_what_a_build_needs(desk: Desk) -> None:
+    foreign = f"{HOME}/s2i-tiny"  # whose name is in no description of a builder of ours
+    desk.ground.api.tag(BUILDER, foreign, "1")
+    words = ("build", str(desk.shell.cwd), f"{foreign}:1", APP, "--application-name", "app")
+    assert built(desk.shell.run(*words))
+    assert loaded(FOR_WHAT_IS_BUILT, *words, environ=desk.shell.environ, calls=True) == []
+    assert not built(desk.shell.run(*words))

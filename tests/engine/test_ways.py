@@ -22,6 +22,7 @@ from s2ictl.errors import Unreachable
 from s2ictl.events import Event, Line
 from s2ictl.leases import this_host
 from tests import testbed
+from tests.engine.grounds import on_docker
 from tests.engine.world import Real
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import assembly
@@ -46,6 +47,8 @@ while data := engine.recv(1 << 16):
     os.write(1, data)
 """
 STRANGER = "#!/bin/sh\necho 'me@engine: Permission denied (publickey).' >&2\nexit 255\n"
+
+pytestmark = on_docker
 
 Environ = Mapping[str, str]
 

@@ -1,4 +1,4 @@
-"""The real engine as the tests of its contract see it: small builders in it, and nothing of ours left afterwards."""
+"""A real engine as the tests of its contract see it: small builders in it, and nothing of ours left afterwards."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from s2ictl.engines.docker import Docker
+from s2ictl.engines import Whole
 from s2ictl.events import Event, Line
 from s2ictl.models import ImageFacts, Reference
-from tests.engine import tiny
+from tests.engine import grounds, tiny
+from tests.engine.grounds import Ground
 from tests.fakes.engine import Script
 from tests.fakes.engine_contract import assembly
 
@@ -23,9 +24,17 @@ _numbers = itertools.count()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Real:
-    engine: Docker
-    api: Any
+    ground: Ground
     stack: ExitStack
+
+    @property
+    def engine(self) -> Whole:
+        return self.ground.engine
+
+    @property
+    def api(self) -> Any:
+        """The Docker in which builders are made, and images judged."""
+        return self.ground.api
 
     def builder(self, assemble: Script, *, user: str = "user", entrypoint: tuple[str, ...] = ()) -> ImageFacts:
         scripts = {"assemble": tiny.script(assemble.text), "run": tiny.script("exec sleep 60")}
@@ -43,6 +52,7 @@ class Real:
             *([f"ENTRYPOINT [{words}]"] if entrypoint else []),
         ]
         self.stack.enter_context(tiny.imported(self.api, name, filesystem, *instructions))
+        self.ground.take(name)
         facts = self.engine.facts(name, pull="never", login=None, emit=lambda _: None)
         assert facts is not None
         return facts
@@ -58,17 +68,17 @@ def built(world: Real, script: str, **changes: Any) -> list[str]:
     said: list[Event] = []
     base = world.builder(Script(text=script))
     world.engine.assemble(assembly(base, **changes), said.append)
-    world.engine.finish()
+    world.ground.finish()
     return [event.text for event in said if isinstance(event, Line)]
 
 
-def saved(api: Any, name: str) -> bytes:
+def saved(world: Real, name: str) -> bytes:
     """Everything that the image is made of: layers, configuration, history."""
-    return b"".join(api.get_image(name))
+    return grounds.saved(world.ground, name)
 
 
-def last_layer(api: Any, name: str) -> set[str]:
-    with tarfile.open(fileobj=io.BytesIO(saved(api, name))) as image:
+def last_layer(world: Real, name: str) -> set[str]:
+    with tarfile.open(fileobj=io.BytesIO(saved(world, name))) as image:
         (manifest,) = json.loads(_content(image, "manifest.json"))
         with tarfile.open(fileobj=io.BytesIO(_content(image, manifest["Layers"][-1]))) as layer:
             return {member.name for member in layer}
@@ -78,6 +88,11 @@ def _content(tar: tarfile.TarFile, name: str) -> bytes:
     file = tar.extractfile(name)
     assert file is not None
     return file.read()
+
+
+def named(world: Real, repository: str) -> list[str]:
+    """The names in this repository that lead to an image."""
+    return [name for name in world.engine.names() if name.rpartition(":")[0] == repository]
 
 
 def made_of(world: Real, base: ImageFacts) -> list[str]:
@@ -99,7 +114,8 @@ def text_of(world: Real, image: str, path: str) -> str:
 
 @contextmanager
 def _container(world: Real, image: str) -> Iterator[str]:
-    container = world.api.create_container_from_config({"Image": image, "Cmd": ["/bin/true"]})["Id"]
+    shown = world.ground.show(image)
+    container = world.api.create_container_from_config({"Image": shown, "Cmd": ["/bin/true"]})["Id"]
     try:
         yield container
     finally:

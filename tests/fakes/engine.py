@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
 
 from s2ictl import oci
-from s2ictl.engines import Confirm, Running, accounts, outcomes
+from s2ictl.engines import Confirm, Layered, Running, accounts, outcomes
 from s2ictl.errors import (
     CommitContainerFailed,
     ImageNotFound,
@@ -98,6 +98,23 @@ class FakeEngine:
         return self.images[str(name)]
 
     def assemble(self, assembly: Assembly, emit: Emit) -> Built:
+        last = assembly.runtime.assembly if assembly.runtime else assembly
+        config = self._performed(assembly, emit)
+        facts = replace(committed(config), layers=self._layers(assembly, last))
+        self._give(facts, last.names)
+        if last.image_id in self.programs:
+            self.programs.setdefault(facts.id, self.programs[last.image_id])
+        return Built(id=facts.id)
+
+    @contextmanager
+    def layered(self, assembly: Assembly, emit: Emit) -> Iterator[Layered]:
+        """Of what was uploaded the names, since nothing runs that would leave anything else."""
+        config = self._performed(assembly, emit)
+        layer = "\n".join(sorted(self.uploads[-1])).encode()
+        yield Layered(config=config, chunks=lambda: iter((layer,)), epoch=assembly.epoch or 0)
+
+    def _performed(self, assembly: Assembly, emit: Emit) -> ImageConfig:
+        """Run what is described, as far as anything runs here; answers what the image says of itself then."""
         assembly.config(None)
         programs = self.programs.get(assembly.image_id, {})
         for program in assembly.programs:
@@ -110,7 +127,7 @@ class FakeEngine:
         script = programs.get("".join(assembly.command[:1])) or Script(text="")
         return self._run(script, assembly, emit)
 
-    def _run(self, script: Script, assembly: Assembly, emit: Emit) -> Built:
+    def _run(self, script: Script, assembly: Assembly, emit: Emit) -> ImageConfig:
         tail = outcomes.Tail(emit)
         for text in script.says:
             tail(Line(text=text))
@@ -118,12 +135,7 @@ class FakeEngine:
             raise LimitReached("assemble did not end in time")
         what = PurePosixPath("".join(assembly.command[:1])).name
         outcomes.judge(outcomes.Ended(status=script.status), what, tail.lines)
-        last = assembly.runtime.assembly if assembly.runtime else assembly
-        facts = replace(committed(assembly.config(script.metadata)), layers=self._layers(assembly, last))
-        self._give(facts, last.names)
-        if last.image_id in self.programs:
-            self.programs.setdefault(facts.id, self.programs[last.image_id])
-        return Built(id=facts.id)
+        return assembly.config(script.metadata)
 
     def _give(self, facts: ImageFacts, names: tuple[Reference, ...]) -> None:
         """An image without a name is kept under its id, also one that has lost its last one."""

@@ -65,6 +65,7 @@ def test_it_says_of_itself_what_was_put_there(place: Place) -> None:
         user="1001",
         command=("sh",),
         platform="linux/amd64",
+        layers=(oci.digest_of(small_image().layer),),
     )
 
 

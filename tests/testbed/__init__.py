@@ -1,11 +1,12 @@
-"""Real parts for the tests: an engine, two registries, a Kubernetes node and a forge, brought up where none is.
+"""Real parts for the tests: an engine, two registries, a Kubernetes node, a forge and an ordinary user.
 
     from tests import testbed
 
     registry = testbed.up("registry")            # models.Registry; at once when it is up already
     testbed.need("openssh-server")               # a system package that a test stands on
+    testbed.as_user(testbed.up("user"), "id")    # the command line that runs `id` as somebody without rights
 
-Both raise `Unavailable(part, reason)` where this machine cannot have it: a fixture skips with that text. Everything
+The first two raise `Unavailable(part, reason)` where this machine cannot have it: a fixture skips with that text. All
 stays up until `testbed.down()`, so a session brings a part up once, and the next session finds it.
 
 The environment decides: S2ICTL_TESTBED (the directory), S2ICTL_TESTBED_SLOT (0 to 9: ports and subnets, for a second
@@ -13,7 +14,7 @@ testbed beside the first), XDG_CACHE_HOME (compiled servers), DOCKER_HOST (a use
 certificates are what apt, go and pip are configured with.
 
     models, errors                            what travels out
-    engine, registry, cluster, forge          the parts: modules with the same three functions
+    engine, registry, cluster, forge, user    the parts: modules with the same three functions
     nodes                                     what the servers of a cluster are told
     compiled, packages                        what the parts are made of
     images, certificates                      made here, without an engine and without a library
@@ -28,12 +29,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol, TypeVar, overload
 
-from tests.testbed import cluster, compiled, engine, forge, mounts, packages, registry
+from tests.testbed import cluster, compiled, engine, forge, mounts, packages, registry, user
 from tests.testbed.bed import Bed
 from tests.testbed.errors import BedError, DidNotComeUp, Unavailable
-from tests.testbed.models import Cluster, Engine, Facts, Forge, Name, Registry
+from tests.testbed.models import Cluster, Engine, Facts, Forge, Name, Registry, User
 
 __all__ = [
     "PARTS",
@@ -48,10 +50,13 @@ __all__ = [
     "Registry",
     "Status",
     "Unavailable",
+    "User",
+    "as_user",
     "compile_servers",
     "down",
     "facts",
     "need",
+    "need_daemonless",
     "status",
     "up",
 ]
@@ -73,7 +78,13 @@ class Part(Protocol[F]):
 
 
 # In the order of `up`; `down` goes the other way.
-PARTS: Mapping[Name, Part[Any]] = {"engine": engine, "registry": registry, "cluster": cluster, "forge": forge}
+PARTS: Mapping[Name, Part[Any]] = {
+    "engine": engine,
+    "registry": registry,
+    "cluster": cluster,
+    "forge": forge,
+    "user": user,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +104,8 @@ def up(part: Literal["registry"], *, bed: Bed | None = None) -> Registry: ...
 def up(part: Literal["cluster"], *, bed: Bed | None = None) -> Cluster: ...
 @overload
 def up(part: Literal["forge"], *, bed: Bed | None = None) -> Forge: ...
+@overload
+def up(part: Literal["user"], *, bed: Bed | None = None) -> User: ...
 @overload
 def up(part: Name, *, bed: Bed | None = None) -> Facts: ...
 def up(part: Name, *, bed: Bed | None = None) -> Facts:
@@ -140,6 +153,8 @@ def facts(part: Literal["cluster"], *, bed: Bed | None = None) -> Cluster | None
 @overload
 def facts(part: Literal["forge"], *, bed: Bed | None = None) -> Forge | None: ...
 @overload
+def facts(part: Literal["user"], *, bed: Bed | None = None) -> User | None: ...
+@overload
 def facts(part: Name, *, bed: Bed | None = None) -> Facts | None: ...
 def facts(part: Name, *, bed: Bed | None = None) -> Facts | None:
     """The facts of a part that answers now; None otherwise. Starts nothing."""
@@ -149,6 +164,17 @@ def facts(part: Name, *, bed: Bed | None = None) -> Facts | None:
 def need(*names: str) -> None:
     """Have these system packages; install what is missing where this user may, else raise Unavailable."""
     packages.need("tests", *names)
+
+
+def need_daemonless() -> None:
+    """Have the system packages on which the engine without a daemon stands."""
+    packages.need("tests", *packages.DAEMONLESS)
+    packages.need("tests", *packages.known(packages.DAEMONLESS_SOMEWHERE))
+
+
+def as_user(who: User, *command: str | Path, bed: Bed | None = None) -> list[str]:
+    """The command line that runs this as the testbed's ordinary user."""
+    return user.words(bed or Bed.of(os.environ), who, *command)
 
 
 def compile_servers(*, bed: Bed | None = None) -> None:

@@ -27,6 +27,8 @@ Say: TypeAlias = Callable[[str], None]
 SLOTS = range(10)
 # A socket's path has 107 characters, and a containerd's own names take up to 45 of them.
 LONGEST = 60
+# Others may pass through it to what is theirs; what is not is closed by itself.
+MODE = 0o711
 DEFAULT_SOCKET = "unix:///var/run/docker.sock"
 
 
@@ -114,12 +116,12 @@ class Bed:
         if len(str(self.directory)) > LONGEST:
             raise BedError(f"{self.directory} is too long: the sockets below it would have no name")
         with contextlib.suppress(FileExistsError):
-            self.directory.mkdir(mode=0o700, parents=True)
+            self.directory.mkdir(mode=MODE, parents=True)
         found = self.directory.lstat()
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise Unavailable("testbed", f"{self.directory} is not a directory of this user's own")
-        if stat.S_IMODE(found.st_mode) != 0o700:
-            self.directory.chmod(0o700)
+        if stat.S_IMODE(found.st_mode) != MODE:
+            self.directory.chmod(MODE)
 
     def _documents(self) -> dict[str, dict[str, str | bool]]:
         try:
@@ -135,6 +137,7 @@ class Bed:
 @contextlib.contextmanager
 def exclusive(lock: Path, when_waiting: Callable[[], None]) -> Iterator[None]:
     """Hold a lock file; the kernel lets go of it when this process dies, however it dies."""
+    lock.touch(mode=0o600)
     with lock.open("a") as held:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

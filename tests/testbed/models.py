@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-Name: TypeAlias = Literal["engine", "registry", "cluster", "forge"]
+Name: TypeAlias = Literal["engine", "registry", "cluster", "forge", "user"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,20 @@ class Forge:
     token: str = dataclasses.field(repr=False)
 
 
-Facts: TypeAlias = Engine | Registry | Cluster | Forge
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class User:
+    """Somebody without rights, with subordinate ids, and with a home that he can reach."""
+
+    name: str
+    home: Path
+
+    def environ(self, **more: str) -> dict[str, str]:
+        """What a shell of his would have in its environment."""
+        path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        return {"HOME": str(self.home), "USER": self.name, "LOGNAME": self.name, "PATH": path, **more}
+
+
+Facts: TypeAlias = Engine | Registry | Cluster | Forge | User
 
 
 def to_document(facts: Facts) -> dict[str, str | bool]:
@@ -82,3 +95,5 @@ def from_document(name: Name, document: Mapping[str, str | bool]) -> Facts:
             return Cluster(kubeconfig=Path(words["kubeconfig"]), node_ip=words["node_ip"], context=words["context"])
         case "forge":
             return Forge(**words)
+        case "user":
+            return User(name=words["name"], home=Path(words["home"]))

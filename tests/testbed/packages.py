@@ -17,6 +17,9 @@ from pathlib import Path
 from tests.testbed.bed import Say, say_on_stderr
 from tests.testbed.errors import Unavailable
 
+# What the engine without a daemon is made of, and what of it not every release of the distribution has.
+DAEMONLESS = ("runc", "crun", "uidmap", "fuse-overlayfs", "slirp4netns")
+DAEMONLESS_SOMEWHERE = ("passt",)
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
@@ -45,6 +48,13 @@ def missing(names: Sequence[str]) -> list[str]:
     lines = [line.split(" ", 1) for line in done.stdout.splitlines()]
     installed = {name for status, name in lines if status == "installed"}
     return [name for name in names if name not in installed]
+
+
+def known(names: Sequence[str]) -> list[str]:
+    """Those that this release of the distribution has."""
+    if not shutil.which("apt-cache"):
+        return []
+    return [name for name in names if apt_get(["apt-cache", "show", name]).returncode == 0]
 
 
 def compiler(part: str, say: Say = say_on_stderr) -> None:

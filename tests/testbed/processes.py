@@ -191,6 +191,13 @@ def parse(stat: Path) -> Process | None:
     return Process(pid=int(pid), started=int(fields[19]))
 
 
+def every() -> Iterator[Process]:
+    """Every process of this machine."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and (process := parse(entry / "stat")):
+            yield process
+
+
 def left_behind(directory: Path, *programs: str) -> list[Process]:
     """Children of our servers that survive them, such as the shim of a container: told by program and by our path."""
     return [process for process, command in commands() if told_by(command, directory, programs)]
@@ -202,9 +209,8 @@ def told_by(command: Sequence[str], directory: Path, programs: Sequence[str]) ->
 
 def commands() -> Iterator[tuple[Process, list[str]]]:
     """Every process of this machine that has a command line, with it."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and (process := parse(entry / "stat")):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                words = (entry / "cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
-                if words[0]:
-                    yield process, words
+    for process in every():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+            words = Path(f"/proc/{process.pid}/cmdline").read_bytes().decode(errors="replace").rstrip("\0").split("\0")
+            if words[0]:
+                yield process, words

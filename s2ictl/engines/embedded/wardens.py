@@ -50,10 +50,13 @@ class Chamber(Protocol):
         """A reader of the tar of what lies at a path, called by its last name; None when nothing does."""
 
     def erase(self, paths: tuple[str, ...]) -> None:
-        """Remove what lies there, with all below it."""
+        """Remove what lies there, in this order: files, and directories that are empty by then. What else stays."""
 
     def mount_points(self, targets: tuple[tuple[str, bool], ...]) -> tuple[str, ...]:
-        """Have a place for each of these mounts (path, whether it is a file's); answers what had to be made."""
+        """Have a place for each of these mounts (path, whether it is a file's).
+
+        Answers all that had to be made, parents first.
+        """
 
     def running(self, spec: bytes, runtime: str, cgroup: str = "") -> AbstractContextManager[Process]:
         """The runtime's document `spec` at work; killed, and gone with all its processes, when the context ends."""
@@ -63,9 +66,6 @@ class Chamber(Protocol):
 
     def forward(self, port: int) -> int:
         """Lead a free loopback port of this machine to that port in its network; answers its number."""
-
-    def changed(self, path: str) -> bool:
-        """Whether it holds anything there that its image has not, or otherwise."""
 
     def layer(self, skip: tuple[str, ...], *, epoch: int | None) -> Iterator[bytes]:
         """What was changed, as the canonical tar of a layer, without what lies at or below the paths of `skip`.
@@ -93,6 +93,9 @@ class Warden(Protocol):
     def cache(self, name: str, uid: int, gid: int) -> str:
         """The directory of a cache as the warden sees it, made for that user where it is not there yet."""
 
+    def fill(self, tar: Iterator[bytes], *, to: str) -> None:
+        """Unpack a plain tar into a directory that is there, named below the warden's own."""
+
     def discard(self, paths: tuple[str, ...]) -> None:
         """Remove these trees, named below the warden's own directory."""
 
@@ -100,6 +103,13 @@ class Warden(Protocol):
         """The bytes of a tree below it."""
 
 
-def warden(directory: Path, *, rootless: bool) -> AbstractContextManager[Warden]:
-    """The process at work in this directory while the context lasts."""
-    raise NotImplementedError
+def warden(
+    directory: Path, *, rootless: bool, overlays: tuple[str, ...] = ("overlay",)
+) -> AbstractContextManager[Warden]:
+    """The process at work in this directory while the context lasts; nobody waits for its start.
+
+    `overlays` are the ways to mount layers, tried in turn: "overlay" is the kernel's own, anything else a program.
+    """
+    from s2ictl.engines.embedded.starting import started
+
+    return started(directory, rootless=rootless, overlays=overlays)
