@@ -194,12 +194,14 @@ def _made(
 
 
 def _outlet(request: BuildRequest, workshop: Workshop) -> Outlet | None:
-    """The straight way to where the image is wanted, where nobody wants it in an engine that it would pass by."""
-    outlet = workshop.outlet
-    if outlet is None or not destinations(request):
+    """The straight way to where the image is wanted, where nobody wants it in an engine that it would pass by, and the
+    next build can ask all its places whether anything has changed since: a tar tells nothing."""
+    outlet, wanted = workshop.outlet, destinations(request)
+    if outlet is None or not wanted:
         return None
     is_wanted_here = request.here or request.remove_previous or request.incremental
-    return outlet if outlet.keeps or not is_wanted_here else None
+    passes = not is_wanted_here and all(target.kind in ("registry", "oci") for target in wanted)
+    return outlet if outlet.keeps or passes else None
 
 
 def _sent(assembly: Assembly, outlet: Outlet, request: BuildRequest, parts: Parts, emit: Emit) -> Image:

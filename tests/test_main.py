@@ -283,6 +283,32 @@ def test_what_fails_after_it_was_stopped_was_stopped(tmp_path: Path) -> None:
     assert ran == Ran(status=130, stdout="", stderr=said)
 
 
+class Swallowing:
+    """A family whose one command loses what stops it in a library, which then fails as if it were our fault."""
+
+    @staticmethod
+    def register(app: typer.Typer) -> None:
+        command(app, "swallow", example="s2ictl swallow")(Swallowing.swallow)
+
+    @staticmethod
+    def swallow(_session: Session) -> None:
+        """Wait."""
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        raise TypeError("encoding is unsupported")
+
+
+def test_what_looks_like_a_fault_after_a_stop_is_no_fault(tmp_path: Path) -> None:
+    ran = shell(tmp_path, S2ICTL_STATE=str(tmp_path)).run("swallow", words=(Word("swallow", "", lambda: Swallowing),))
+    assert (ran.status, ran.stderr.splitlines()[:2]) == (
+        143,
+        [
+            "error: terminated (Terminated)",
+            "  why:  a fault in s2ictl: TypeError: encoding is unsupported",
+        ],
+    )
+
+
 class Impatient:
     """A family whose one command is stopped again while it clears away what it began."""
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import socket
 import time
@@ -15,7 +16,7 @@ from s2ictl.events import Notice, Progress
 from s2ictl.models import Login, Secret
 from s2ictl.sources import FetchOptions, check
 from s2ictl.sources.mirror import fetch_command
-from s2ictl.sources.program import variables
+from s2ictl.sources.program import _gitpython, variables
 from s2ictl.sources.refs import Refs, Wanted, advertised, wanted
 from s2ictl.sources.ssh import ssh_command
 from s2ictl.sources.words import explain_remote
@@ -373,3 +374,10 @@ def test_what_counts_up_is_no_reason() -> None:
 def _no_git_is_left_behind() -> Iterator[None]:
     yield
     assert Path(f"/proc/self/task/{os.getpid()}/children").read_text() == ""
+
+
+def test_a_handle_that_was_interrupted_while_it_was_made_ends_quietly(recwarn: pytest.WarningsRecorder) -> None:
+    handle = _gitpython().AutoInterrupt
+    handle.__new__(handle)  # and nobody has it any more
+    gc.collect()
+    assert [str(warning.message) for warning in recwarn] == []

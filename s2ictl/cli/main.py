@@ -52,7 +52,7 @@ def main(world: World, *, words: Sequence[Word] = WORDS) -> int:
     except (KeyboardInterrupt, typer.Abort) as stop:
         return _fail(Interrupted("interrupted").with_traceback(stop.__traceback__), world)
     except Exception as fault:
-        return _fail(_report(fault, world), world)
+        return _fail(_because_of(told, _report(fault, world)), world)
 
 
 def _check_arguments(arguments: Sequence[str]) -> None:

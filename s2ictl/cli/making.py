@@ -135,7 +135,7 @@ def _callback(url: str, *, allow_http: bool) -> Callback:
 def _settle(checked: _Checked, session: Session) -> _Settled:
     plan, dry_run = checked.plan, checked.plan.result.dry_run
     where = destination.settle(plan.wish, plan.app, session, dry_run=dry_run)
-    targets, here = _beyond_the_engine(plan), plan.after.run or ENGINE in plan.wish.targets
+    targets, here = _beyond_the_engine(plan), ENGINE in plan.wish.targets
     return _Settled(
         request=replace(plan.request, names=where.names, push=plan.wish.push, targets=targets, here=here),
         where=where,
@@ -162,7 +162,7 @@ def _make(checked: _Checked, session: Session) -> None:
             request = site.fitted(settled.request, to_docker=ENGINE in plan.wish.targets)
             settled = replace(settled, request=request)
             bench = _workshop(settled, site.engine, session)
-            bench = replace(bench, outlet=outlets.outlet(site, settled.request))
+            bench = replace(bench, outlet=outlets.outlet(site, settled.request, stays=plan.after.run))
             tally.engine = results.Engine.of(site.choice)
             image = _built(settled, bench, site.engine, session, tally)
             record.done(image)

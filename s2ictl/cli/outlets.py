@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from s2ictl.sending import Packing
 
 
-def outlet(site: Opened, request: BuildRequest) -> Outlet | None:
-    """That of the engine that was opened; None where a daemon is nearer to the registry than we are."""
+def outlet(site: Opened, request: BuildRequest, *, stays: bool = False) -> Outlet | None:
+    """That of the engine that was opened; None where a daemon is nearer to the registry than we are, and where the
+    image is needed in it next."""
     if site.embedded is not None:
         store = site.embedded.store
         return Outlet(
@@ -30,7 +31,7 @@ def outlet(site: Opened, request: BuildRequest) -> Outlet | None:
             send=partial(_send, site, lambda: _kept_in(store)),
             keeps=True,
         )
-    if not site.docker().is_here:
+    if stays or not site.docker().is_here:
         return None
     return Outlet(
         layered=site.engine.layered,

@@ -8,6 +8,7 @@ an end. `Git.execute` of GitPython is used with lists alone, none of its conveni
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import select
@@ -18,7 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Self, cast
 
 from s2ictl.archives import CHUNK, Reader
 from s2ictl.errors import LimitReached, S2IError, Unreachable
@@ -218,8 +219,9 @@ class _Listener:
         poll.register(voice, select.POLLIN)
         began = heard = time.monotonic()
         while self.verdict is None and not self._left.is_set():
-            if poll.poll(_HEARING_MS):
-                data = os.read(voice, 65536)
+            if ready := poll.poll(_HEARING_MS):
+                closed = ready[0][1] & select.POLLNVAL  # by whoever was stopped once more while he waited for us
+                data = b"" if closed else os.read(voice, 65536)
                 if not data:
                     return
                 self._said, heard = (self._said + data)[-_KEPT:], time.monotonic()
@@ -254,6 +256,7 @@ def _without(environ: Iterable[str], variables: Mapping[str, str]) -> list[str]:
     return ["env", *(word for name in environ if name and name not in variables for word in ("-u", name))]
 
 
+@functools.cache
 def _gitpython() -> GitPython:
     try:
         from git import Git as GitPython
@@ -261,4 +264,16 @@ def _gitpython() -> GitPython:
         raise Unreachable(
             "git is not to be found on this machine", detail=str(error).strip().partition("\n")[0], hint="install git"
         ) from error
-    return GitPython()
+
+    class Quiet(GitPython):
+        """Its handle looks for its process without end when Ctrl-C comes between its making and its first line."""
+
+        class AutoInterrupt(GitPython.AutoInterrupt):
+            __slots__ = ()
+
+            def __new__(cls, *_args: object, **_given: object) -> Self:
+                handle = super().__new__(cls)
+                handle.proc = handle.args = handle.status = None
+                return handle
+
+    return Quiet()

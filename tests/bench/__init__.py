@@ -7,6 +7,7 @@ are printed. Only ratios and differences carry over to another machine.
     timing  weigh     how long commands take; how much memory one takes, seen from a process of its own
     start_up          the interpreter, the words, the help
     trees             builds of four sizes, beside the older tool where it is on PATH
+    push              the same into a registry, without a daemon and with one; several at once
     languages         the samples of our own builders: with caches, and what a change of one line pushes
     ground            the engine, the registry, and the builder that does nothing
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.bench [start-up] [trees] [languages] [artifacts]`; without a word all of them."""
+"""`python -m tests.bench [start-up] [trees] [push] [languages] [artifacts]`; without a word all of them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
-from tests.bench import artifacts, languages, start_up, trees
+from tests.bench import artifacts, languages, push, start_up, trees
 from tests.bench.goals import Measured, report
 
 PARTS: Mapping[str, Callable[[], Iterable[Measured]]] = {
     "start-up": start_up.measured,
     "trees": trees.measured,
+    "push": push.measured,
     "languages": languages.measured,
     "artifacts": artifacts.measured,
 }

@@ -10,7 +10,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -55,10 +57,17 @@ def alternate(
     after: Callable[[], None] = nothing,
 ) -> list[Times]:
     """Run the commands in turn and answer the times of each; what is done after a turn is not timed."""
-    spent: dict[str, list[float]] = {name: [] for name in commands}
+    known = environment or {}
+    runs = {name: partial(timed, command, known) for name, command in commands.items()}
+    return in_turn(runs, turns, after=after)
+
+
+def in_turn(runs: Mapping[str, Callable[[], float]], turns: int, *, after: Callable[[], None] = nothing) -> list[Times]:
+    """The same of whatever says itself how long it takes."""
+    spent: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(turns):
-        for name, command in commands.items():
-            spent[name].append(timed(command, environment or {}))
+        for name, run in runs.items():
+            spent[name].append(run())
             after()
     return [Times(name=name, seconds=tuple(seconds)) for name, seconds in spent.items()]
 
@@ -67,6 +76,14 @@ def timed(command: Sequence[str], environment: Mapping[str, str]) -> float:
     """How long a command takes; what it says is shown only when it fails."""
     began = time.perf_counter()
     _run(command, environment)
+    return time.perf_counter() - began
+
+
+def together(commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> float:
+    """How long commands take that are all begun at once, until the last of them has ended."""
+    began = time.perf_counter()
+    with ThreadPoolExecutor(len(commands)) as crowd:
+        list(crowd.map(lambda command: _run(command, environment), commands))
     return time.perf_counter() - began
 
 

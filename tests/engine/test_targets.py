@@ -119,19 +119,22 @@ def test_what_would_be_taken_along_by_the_next_build_is_said(typed: Shell) -> No
 
 
 def test_an_image_that_only_its_registry_has_is_built_for_a_file(
-    typed: Shell, api: Any, registry_facts: testbed.Registry
+    typed: Shell, registry_facts: testbed.Registry
 ) -> None:
     name = f"{registry_facts.open}/targets/pushed-{secrets.token_hex(4)}:1"
     built(typed, name, "--push")
-    api.remove_image(name, force=True)
     said = built(typed, name, "--push", "--to", "oci:out")
     assert layouts.picture(Layout(typed.cwd / "out"), "1").digest == said["digest"]
 
 
-def test_nothing_of_a_build_stays_on_this_machine_s_shelf(typed: Shell) -> None:
-    built(typed, APP, "--to", "oci:out")
+def test_of_a_build_nothing_but_what_it_stands_on_stays_on_this_machine_s_shelf(typed: Shell) -> None:
     place = typed.home / ".cache/s2ictl/bases"
+    built(typed, APP, "--to", "tar:out.tar")
     assert (list((place / "blobs/sha256").iterdir()), shelf.kept(place)) == ([], ())
+    built(typed, APP, "--to", "oci:out")
+    layer = layouts.picture(Layout(typed.cwd / "out"), "1").blobs[-2]
+    assert [image.name for image in shelf.kept(place)] == [BUILDER]
+    assert layer.digest.removeprefix("sha256:") not in {blob.name for blob in (place / "blobs/sha256").iterdir()}
 
 
 # ------------------------------------------------------------------------------------------- into and out of engines
