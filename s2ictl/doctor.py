@@ -19,7 +19,7 @@ Probe = Callable[[], str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """What one part answered: what it is when it is well, else what is wrong and what to do."""
+    """What one part answered, in a line or several: what it is when it is well, else what is wrong and what to do."""
 
     name: str
     state: Literal["ok", "absent", "broken"]
@@ -39,12 +39,18 @@ def examine(probes: Mapping[str, Probe], *, emit: Emit) -> tuple[Check, ...]:
 def _ask(name: str, probe: Probe, emit: Emit) -> Check:
     try:
         with step("ask", name, emit):
-            return Check(name=name, state="ok", says=probe())
-    except Absent as absent:
-        return Check(name=name, state="absent", says=absent.message, advice=absent.hint)
+            return _answer(name, probe)
     except S2IError as broken:
         says = f"{broken.message}: {broken.detail}" if broken.detail else broken.message
         return Check(name=name, state="broken", says=says, advice=broken.hint)
+
+
+def _answer(name: str, probe: Probe) -> Check:
+    """That a part is not there is an answer too, and no step of this failed."""
+    try:
+        return Check(name=name, state="ok", says=probe())
+    except Absent as absent:
+        return Check(name=name, state="absent", says=absent.message, advice=absent.hint)
 
 
 # ------------------------------------------------------------------------------------------------- what is missing

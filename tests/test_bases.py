@@ -9,8 +9,6 @@ from s2ictl.bases import command, root_filesystem
 from s2ictl.errors import PullBuilderImageFailed
 from s2ictl.events import Emit, Event, Line, Notice
 
-AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a root file system")
-
 
 def standing_in(directory: Path, script: str) -> dict[str, str]:
     """An environment in which mmdebstrap is this script."""
@@ -31,7 +29,6 @@ def test_a_base_is_the_smallest_that_can_speak_tls() -> None:
     ]
 
 
-@AS_ROOT
 def test_the_tar_is_what_the_program_writes_and_its_words_are_told(
     tmp_path: Path, events: list[Event], emit: Emit
 ) -> None:
@@ -44,7 +41,6 @@ def test_the_tar_is_what_the_program_writes_and_its_words_are_told(
     ]
 
 
-@AS_ROOT
 def test_half_a_file_system_is_never_taken_for_the_whole(tmp_path: Path, emit: Emit) -> None:
     environ = standing_in(tmp_path, "printf half; exit 25")
     with (
@@ -54,7 +50,6 @@ def test_half_a_file_system_is_never_taken_for_the_whole(tmp_path: Path, emit: E
         b"".join(chunks)
 
 
-@AS_ROOT
 def test_whoever_stops_reading_ends_the_program(tmp_path: Path, emit: Emit) -> None:
     environ = standing_in(tmp_path, "echo $$; exec sleep 60")
     with root_filesystem("trixie", environ, emit) as chunks:

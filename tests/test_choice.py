@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from s2ictl.cli.engine import told, wanted
+from s2ictl.cli.session import World
 from s2ictl.engines.choice import Choice, Name, Surroundings, Wanted, choose, passes
 from s2ictl.errors import InvalidUsage, Unreachable
 from s2ictl.models import BuildRequest, Confinement, Target, Volume
@@ -36,10 +38,13 @@ def here(
 
 
 def nobody() -> Surroundings:
+    def silence() -> Unreachable | None:
+        raise AssertionError("nobody is to be asked")
+
     def ask(*_: str) -> str:
         raise AssertionError("nobody is to be asked")
 
-    return Surroundings(silence=lambda: ask() and None, lacking=ask, held=ask)  # type: ignore[func-returns-value]
+    return Surroundings(silence=silence, lacking=ask, held=ask)
 
 
 def test_docker_that_is_named_is_taken_without_a_look_at_anything() -> None:
@@ -132,17 +137,8 @@ def test_an_environment_that_names_no_engine_is_a_wrong_word(tmp_path: Path) -> 
 
 
 def test_what_is_named_nowhere_is_auto() -> None:
-    from s2ictl.cli.session import World
-
-    world = World(
-        arguments=(),
-        environ={},
-        cwd=Path(),
-        home=Path(),
-        stdin=None,
-        stdout=None,
-        stderr=None,  # type: ignore[arg-type]
-    )
+    here, out = Path(), io.StringIO()
+    world = World(arguments=(), environ={}, cwd=here, home=here, stdin=out, stdout=out, stderr=out)
     assert wanted(world) == Wanted(engine="auto", by="S2ICTL_ENGINE")
     assert told(Wanted(engine="embedded", by="--engine embedded")) == "embedded, as --engine embedded says"
     with pytest.raises(InvalidUsage):

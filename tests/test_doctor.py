@@ -15,6 +15,7 @@ from s2ictl.cli.session import World
 from s2ictl.doctor import Absent, Check, examine, mend
 from s2ictl.engines.embedded.machine import Lack
 from s2ictl.engines.embedded.machine import Machine as Able
+from s2ictl.engines.embedded.mending import distribution
 from s2ictl.errors import ClusterForbidden, Interrupted, InvalidUsage, LimitReached, Refused, Unreachable
 from s2ictl.events import Emit
 from tests.cli import shell
@@ -56,6 +57,17 @@ def test_what_is_absent_is_no_failure_and_what_is_named_and_gone_is_one(tmp_path
         },
     )
     assert gone.stderr.startswith('{"error":"not well: engine"')
+
+
+def test_what_is_absent_is_no_failed_step_and_what_to_do_stands_below_it(tmp_path: Path) -> None:
+    said = shell(tmp_path, S2ICTL_ENGINE="docker").run("doctor")
+    rows = said.stdout.splitlines()
+    (at,) = [number for number, row in enumerate(rows) if row.startswith("cluster")]
+    assert (rows[at].split()[:2], rows[at + 1].strip()) == (
+        ["cluster", "absent"],
+        "try: set KUBECONFIG to the file that describes it",
+    )
+    assert "failed" not in said.stderr
 
 
 def test_a_kubeconfig_that_leads_nowhere_is_broken(tmp_path: Path) -> None:
@@ -171,10 +183,22 @@ def test_a_machine_that_can_build_says_with_what() -> None:
         warnings=(Lack(what="limits", because="none can be set"),),
     )
     assert (
-        described(machine)
-        == "rootless: fuse-overlayfs, crun, the machine's own network, no limits; limits: none can be set"
+        described(machine, None)
+        == "rootless: fuse-overlayfs, crun, the machine's own network, no limits\nlimits: none can be set"
     )
     whole = replace(
         machine, rootless=False, network_helper="/usr/bin/pasta", limits=frozenset({"pids", "cpu"}), warnings=()
     )
-    assert described(whole) == "as root: fuse-overlayfs, crun, pasta, cpu, pids"
+    assert described(whole, None) == "as root: fuse-overlayfs, crun, pasta, cpu, pids"
+
+
+def test_what_would_have_it_do_better_is_said_with_it() -> None:
+    network = Lack(what="an isolated network", because="neither is installed", packages=("slirp4netns",))
+    machine = Able(
+        rootless=False, architecture="x86_64", overlays=("overlay",), runtime="/sbin/runc", warnings=(network,)
+    )
+    alpine = distribution(lambda name: "/sbin/apk" if name == "apk" else None)
+    assert described(machine, alpine) == (
+        "as root: overlay, runc, the machine's own network, no limits\n"
+        "an isolated network: neither is installed (try: install slirp4netns (apk), or s2ictl doctor --fix)"
+    )

@@ -449,10 +449,10 @@ class Shop:
     asked: int = 0
 
     def __call__(self, name: Reference, login: Login | None) -> Any:
-        self.asked += 1
         return self
 
     def resolve(self) -> str:
+        self.asked += 1
         if self.error:
             raise self.error
         return self.digest

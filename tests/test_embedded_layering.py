@@ -40,10 +40,11 @@ class Stack:
         unpack(tar_of(*items), self.upper)
         return self
 
-    def layer(self, *skip: str, since: int = NOW, epoch: int | None = EPOCH) -> bytes:
+    def layer(self, *skip: str, volumes: tuple[str, ...] = (), since: int = NOW, epoch: int | None = EPOCH) -> bytes:
         with ExitStack() as stack:
             upper, *lowers = (_held(path, stack) for path in (self.upper, *self.lowers))
-            return b"".join(layering.layer(upper, tuple(lowers), skip=skip, since=since, epoch=epoch))
+            pieces = layering.layer(upper, tuple(lowers), skip=skip, volumes=volumes, since=since, epoch=epoch)
+            return b"".join(pieces)
 
     def names(self, *skip: str) -> list[str]:
         return names_in(self.layer(*skip))
@@ -289,6 +290,16 @@ def test_what_is_skipped_is_left_out_and_deleted_where_it_was(
     assert stack.names(*skip) == names
 
 
+def test_of_what_lies_in_a_volume_nothing_is_said(stack: Stack) -> None:
+    stack.change(Item("etc/new", b"x"), directory("data"), Item("data/x", b"x"), Item("usr/new", b"x"))
+    whiteout(stack.upper / "etc/a")
+    assert names_in(stack.layer(volumes=("/etc", "/data", "/nowhere"))) == ["usr", "usr/new"]
+    assert names_in(stack.layer("/usr/lib", volumes=("/etc/new", "/data"))) == [
+        *("etc", "etc/.wh.a"),
+        *("usr", "usr/.wh.lib", "usr/new"),
+    ]
+
+
 def test_a_path_is_skipped_where_it_leads_in_the_trees(tmp_path: Path) -> None:
     base = (directory("real"), Item("real/a"), Item("real/b"), link("one", "../../two"), link("two", "/one-more/.."))
     stack = Stack(tmp_path, base).change(link("one-more", "real/x"), directory("real/x"), Item("real/n"))
@@ -387,6 +398,8 @@ def root(tmp_path: Path) -> Path:
         ("/way/app/f", ["f"]),
         ("/way", ["way"]),
         ("/", [".", "./opt", "./opt/app", "./opt/app/.wh.kept", "./opt/app/f", "./out", "./way"]),
+        ("/..", [".", "./opt", "./opt/app", "./opt/app/.wh.kept", "./opt/app/f", "./out", "./way"]),
+        ("/opt/app/../app/..", [".", "./app", "./app/.wh.kept", "./app/f"]),
         ("/none", None),
         ("/opt/app/f/below", None),
         ("/out/opt", None),

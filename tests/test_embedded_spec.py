@@ -96,6 +96,7 @@ def test_the_whole_document() -> None:
             "cwd": "/opt/app",
             "capabilities": {"bounding": capabilities, "effective": capabilities, "permitted": capabilities},
             "noNewPrivileges": True,
+            "rlimits": [{"type": "RLIMIT_CORE", "hard": 0, "soft": 0}],
         },
         "root": {"path": "/state/chambers/one/root"},
         "hostname": "s2ictl",
@@ -200,6 +201,22 @@ def test_an_ordinary_user_on_the_machine_s_network_sees_the_machine_s_own_sys() 
     assert mounts == [*SYSTEM_MOUNTS, shared]
     own = told(replace(CONTAINER, rootless=True, cgroup="", mounts=()))["mounts"]
     assert own == [*SYSTEM_MOUNTS, FRESH_SYS]
+
+
+@pytest.mark.parametrize(
+    ("changes", "masked"),
+    [
+        ({"network": "", "cgroup": ""}, ["/sys/fs/fuse", "/sys/fs/cgroup"]),
+        ({"network": ""}, ["/sys/fs/fuse"]),
+        ({"cgroup": ""}, []),
+    ],
+    ids=["shared, without a cgroup", "shared", "its own"],
+)
+def test_what_is_mounted_in_a_shared_sys_is_hidden_since_it_stays_writable(
+    changes: dict[str, str], masked: list[str]
+) -> None:
+    always = told(CONTAINER)["linux"]["maskedPaths"]
+    assert told(replace(CONTAINER, rootless=True, **changes))["linux"]["maskedPaths"] == [*always, *masked]
 
 
 # ---------------------------------------------------------------------------------------------------- the calls

@@ -154,8 +154,16 @@ def test_an_image_that_was_asked_for_by_its_digest_has_no_name_and_is_found_by_t
     base, index = published(BASE), f"sha256:{'d' * 64}"
     with opened(place) as store:
         facts = store.pull(base, NAME.at(index), quiet)
-        assert (store.names(), facts.digest) == ((), base.digest)
-        assert store.held(f"{NAME.name}@{index}") == facts
+        assert (store.names(), facts.digest) == ((), index)
+        for digest in (index, base.digest):
+            assert store.held(f"{NAME.name}@{digest}") == facts
+
+
+def test_an_image_for_several_platforms_has_the_digest_to_which_its_name_leads(place: Path) -> None:
+    base, index = published(BASE), f"sha256:{'d' * 64}"
+    with opened(place) as store:
+        assert store.pull(base, NAME, quiet, digest=index).digest == index
+        assert store.held(f"{NAME.name}@{base.digest}") == store.held(str(NAME)) is not None
 
 
 def test_only_what_is_not_here_is_fetched(place: Path) -> None:
@@ -416,7 +424,7 @@ def test_what_a_registry_has_now_is_known_by_its_digest_there(place: Path) -> No
     pushed = Reference.parse("r.example.com/app:1")
     with opened(place) as store:
         store.keep(made, (pushed,))
-        store.registered(made.id, pushed, digest, home="r.example.com/app")
+        store.registered(made.id, pushed, digest)
         facts = store.held(str(pushed))
         assert facts is not None
         assert facts.digest == digest

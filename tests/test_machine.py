@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,6 @@ EVERYTHING = {
     "fuse-overlayfs": "/usr/bin/fuse-overlayfs",
     "pasta": "/usr/bin/pasta",
     "slirp4netns": "/usr/bin/slirp4netns",
-    "true": "/usr/bin/true",
 }
 ALL = frozenset({"memory", "swap", "cpu", "pids"})
 ROOT = Surroundings(
@@ -86,7 +86,6 @@ def test_all_that_is_there_is_tried_in_order() -> None:
             helpers=("/usr/bin/pasta", "/usr/bin/slirp4netns"),
             cgroups="/s2ictl",
             limits=ALL,
-            command="/usr/bin/true",
         )
     ]
     assert machine == Machine(
@@ -162,6 +161,7 @@ def test_a_runtime_that_does_not_start_leaves_the_other_to_be_installed() -> Non
             what="a runtime that starts here",
             because="no container starts: crun: hybrid mode not supported",
             packages=("runc",),
+            hint="mend what they say, or name an engine elsewhere by DOCKER_HOST",
         ),
     )
 
@@ -256,6 +256,16 @@ def below(root: Path, files: dict[str, str]) -> Path:
 
 def seen(root: Path, *, uid: int = 0, user: str = "root", store: str = "/srv/state/images") -> Surroundings:
     return read(root, store=Path(store), path=str(root / "bin"), uid=uid, user=user)
+
+
+def test_a_program_where_the_user_happens_to_be_is_not_taken_for_the_system_s(tmp_path: Path) -> None:
+    fake = tmp_path / "runc"
+    fake.write_text("#!/bin/sh\n")
+    fake.chmod(0o755)
+    with contextlib.chdir(tmp_path):
+        for path in (".", "", ":.", str(tmp_path)):
+            here = read(tmp_path, store=tmp_path, path=path, uid=0, user="root")
+            assert (here.programs.get("runc") == str(fake)) is (path == str(tmp_path))
 
 
 def test_on_version_1_the_limits_are_those_of_the_mounted_controllers(tmp_path: Path) -> None:

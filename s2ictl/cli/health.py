@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache, partial
 from pathlib import Path
 from typing import Annotated
@@ -19,8 +19,8 @@ from s2ictl.cli.places import cache_directory, image_store, state_directory
 from s2ictl.cli.session import Session, World, command
 from s2ictl.doctor import Absent, Probe, examine, mend
 from s2ictl.engines.choice import Surroundings, choose
-from s2ictl.engines.embedded.machine import Machine, explored
-from s2ictl.engines.embedded.mending import Command, advice, commands, distribution
+from s2ictl.engines.embedded.machine import Lack, Machine, explored
+from s2ictl.engines.embedded.mending import Command, Distribution, advice, commands, distribution
 from s2ictl.errors import Interrupted, InvalidUsage, LimitReached, Refused, Unreachable
 from s2ictl.events import Line, Notice
 
@@ -41,11 +41,17 @@ def doctor(session: Session, registry: Registry = None, fix: Fix = False, yes: Y
     if fix:
         _fix(session, yes=yes)
     checks = examine(_probes(session, registry or ()), emit=session.emit)
-    rows: list[tuple[str, ...]] = [(check.name, check.state, check.says, check.advice) for check in checks]
-    text = ui.table(("PART", "STATE", "WHAT IT SAYS", "WHAT TO DO"), rows)
+    text = ui.table(("PART", "STATE", "WHAT IT SAYS"), [row for check in checks for row in _rows(check)])
     session.answer(ui.Answer(text=text, names=tuple(check.name for check in checks), data=list(checks)))
     if broken := [check.name for check in checks if check.state == "broken"]:
-        raise Unreachable(f"not well: {', '.join(broken)}", hint="see the column WHAT TO DO")
+        raise Unreachable(f"not well: {', '.join(broken)}", hint="below what each says stands what to try")
+
+
+def _rows(check: Check) -> Iterator[tuple[str, ...]]:
+    """What to do stands below what it says: beside it no terminal would be wide enough."""
+    first, *more = check.says.splitlines() or [""]
+    yield check.name, check.state, first
+    yield from (("", "", line) for line in (*more, *([f"try: {check.advice}"] if check.advice else [])))
 
 
 # ----------------------------------------------------------------------------------------------- what doctor asks
@@ -106,9 +112,9 @@ def _engine(world: World, daemon: str | Unreachable) -> str:
 def _embedded(world: World, machine: Callable[[], Machine]) -> str:
     if wanted(world).engine == "docker":
         raise Absent(f"not asked: {VARIABLE} names docker")
-    if machine().is_able:
-        return described(machine())
     here = distribution(partial(_find, world))
+    if machine().is_able:
+        return described(machine(), here)
     raise Absent(machine().lacking, hint="; ".join(filter(None, (advice(lack, here) for lack in machine().lacks))))
 
 
@@ -126,13 +132,18 @@ def _chosen(world: World, daemon: Callable[[], str | Unreachable], machine: Call
         raise Absent("none can build here", hint="see the rows engine and embedded") from error
 
 
-def described(machine: Machine) -> str:
-    """What a machine that is able to build without a daemon does that with."""
+def described(machine: Machine, here: Distribution | None) -> str:
+    """What a machine that is able to build without a daemon does that with, and what would have it do better."""
     who = "rootless" if machine.rootless else "as root"
     network = Path(machine.network_helper).name if machine.network_helper else "the machine's own network"
     limits = ", ".join(sorted(machine.limits)) or "no limits"
     used = ", ".join((*(Path(each).name for each in machine.overlays), Path(machine.runtime).name, network, limits))
-    return "; ".join((f"{who}: {used}", *(f"{each.what}: {each.because}" for each in machine.warnings)))
+    return "\n".join((f"{who}: {used}", *(_warned(each, here) for each in machine.warnings)))
+
+
+def _warned(lack: Lack, here: Distribution | None) -> str:
+    todo = advice(lack, here)
+    return f"{lack.what}: {lack.because}" + (f" (try: {todo})" if todo else "")
 
 
 def _machine(world: World) -> Machine:

@@ -17,7 +17,7 @@ from s2ictl.cli import destination, origin, outlets, project, results
 from s2ictl.cli import engine as engines
 from s2ictl.cli import workshop as works
 from s2ictl.cli.decisions import decisions, said
-from s2ictl.cli.engine import Opened, open_engine
+from s2ictl.cli.engine import open_engine
 from s2ictl.cli.flags import ResultFlags, lets_http
 from s2ictl.cli.places import state_directory
 from s2ictl.cli.records import Record, recorded

@@ -143,8 +143,11 @@ class Store:
 
     # ------------------------------------------------------------------------------------------------------ taking in
 
-    def pull(self, base: oci.Base, name: Reference, emit: Emit) -> ImageFacts:
-        """Have an image that a registry or a layout has, under this name: of its layers those that are not here yet."""
+    def pull(self, base: oci.Base, name: Reference, emit: Emit, *, digest: str = "") -> ImageFacts:
+        """Have an image that a registry or a layout has, under this name: of its layers those that are not here yet.
+
+        `digest` is what the name leads to there, which of an image for several platforms is not its own.
+        """
         manifest = oci.blob_of(base.manifest, _kind(base.manifest, str(name)))
         config = oci.blob_of(base.document, oci.CONFIG)
         _check_layers(base)
@@ -158,7 +161,7 @@ class Store:
             described = [self._layout.write(blob) for blob in (config, manifest)][-1]
         except CommitContainerFailed as error:
             raise PullBuilderImageFailed(f"could not pull {name}", detail=error.in_passing, hint=error.hint) from error
-        known = (base.digest, name.digest)
+        known = (digest, name.digest, base.digest)
         return self._register(
             Record(
                 id=config.digest,
@@ -223,11 +226,11 @@ class Store:
         if self._meant(image):
             self._change(lambda records: tuple(each for each in records if each.id != image or each.names))
 
-    def registered(self, image: str, name: Reference, digest: str, *, home: str = "") -> None:
-        """A registry has the image under this digest, and in `home` the very layers that are here."""
+    def registered(self, image: str, name: Reference, digest: str) -> None:
+        """A registry was sent the image as it lies here, and has it under this digest: from there its layers can be
+        mounted next time."""
         if record := self._meant(image):
-            known = f"{register.repository_of(name)}@{digest}"
-            self._change(lambda records: register.known_as(records, record.id, known, home=home))
+            self._change(lambda records: register.sent(records, record.id, name, digest))
 
     # ------------------------------------------------------------------------------------------------------ inside
 

@@ -52,7 +52,7 @@ class Ground:
             with layouts.writable(self.layout.directory):
                 """A new one appears whole."""
             for part in (self.trees, self.turns):
-                part.mkdir(exist_ok=True)
+                part.mkdir(mode=0o700, exist_ok=True)
             self._mark.touch()
         self._begun = True
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import msgspec
 
 from s2ictl import layouts, oci
-from s2ictl.addresses import DOCKER_HUB_NAMES
+from s2ictl.addresses import DOCKER_HUB, DOCKER_HUB_NAMES
 from s2ictl.errors import CommitContainerFailed, InvalidUsage, LimitReached
 from s2ictl.expressions import expression
 from s2ictl.models import Reference
@@ -115,10 +115,11 @@ def named(records: Records, image: str, names: Iterable[str]) -> Records:
     )
 
 
-def known_as(records: Records, image: str, digest: str, *, home: str) -> Records:
-    """The image as one that a registry has, and perhaps its layers with it."""
+def sent(records: Records, image: str, name: Reference, digest: str) -> Records:
+    """The image as one that a registry has under this digest, and with it the very layers that are here."""
+    known, home = f"{repository_of(name)}@{digest}", f"{name.registry or DOCKER_HUB}/{name.repository}"
     return tuple(
-        replace(each, digests=_joined((digest,), each.digests), home=home or each.home) if each.id == image else each
+        replace(each, digests=_joined((known,), each.digests), home=home) if each.id == image else each
         for each in records
     )
 

@@ -125,7 +125,7 @@ class BuildRequest:
     directories that are kept beside the builder's own. With `force` an image of the same recipe is built again; without
     `cache` nothing that an earlier build left is used at all. `epoch` is the user's own SOURCE_DATE_EPOCH; with
     `settled` the layer is to have no other time, also where that costs something and nobody else asks for it. `targets`
-    are other places than its registry that are to have the image too; with `here` it is to be in the engine in any case.
+    are other places than its registry that are to have the image too; with `here` the engine is one in any case.
     """
 
     source: Source

@@ -149,6 +149,13 @@ def test_root_has_few_capabilities_and_anybody_else_none(rooms: Rooms) -> None:
     assert harmed(rooms, "rights", uid=1001) == {**dict.fromkeys(names, "0" * 16), **held}
 
 
+def test_what_it_has_in_memory_is_written_to_no_file_when_it_crashes(rooms: Rooms) -> None:
+    with chamber_of(rooms) as chamber:
+        done = ran(chamber, container(rooms, chamber, "/bin/sh", "-c", "ulimit -Hc; kill -QUIT $$"))
+        left = chamber.mode("/core")
+    assert (done.stdout, done.ended, left) == ("0\n", Ended(status=131), None)
+
+
 def test_a_program_of_root_s_gives_nobody_his_rights(rooms: Rooms) -> None:
     rooms.warden.unpack(iter([_layer(_program("bin/busybox-of-root", 0o6755))]), on=IMAGE, to="rights")
     with rooms.warden.chamber(name(), ("rights", *IMAGE)) as chamber:
@@ -157,14 +164,15 @@ def test_a_program_of_root_s_gives_nobody_his_rights(rooms: Rooms) -> None:
 
 
 @pytest.mark.skipif("os.geteuid() != 0", reason="an ordinary user's layers have no devices")
-def test_a_device_of_an_image_s_cannot_be_opened(rooms: Rooms) -> None:
+@pytest.mark.parametrize("cgroup", [{}, {"cgroup": ""}], ids=["with a cgroup", "without"])
+def test_a_device_of_an_image_s_cannot_be_opened(rooms: Rooms, cgroup: dict[str, str]) -> None:
     disk = tarfile.TarInfo("disk")
     disk.type, disk.mode = tarfile.BLKTYPE, 0o666
     disk.devmajor, disk.devminor = os.major(_disk()), os.minor(_disk())
     rooms.warden.unpack(iter([_layer((disk, b""))]), on=IMAGE, to="devices")
     with rooms.warden.chamber(name(), ("devices", *IMAGE)) as chamber:
-        done = ran(chamber, container(rooms, chamber, "/bin/cat", "/disk"))
-    assert done == Ran(stdout="", stderr="cat: can't open '/disk': Operation not permitted\n", ended=Ended(status=1))
+        done = ran(chamber, container(rooms, chamber, "/bin/cat", "/disk", **cgroup))
+    assert done == Ran(stdout="", stderr="cat: can't open '/disk': Permission denied\n", ended=Ended(status=1))
 
 
 def _disk() -> int:
@@ -188,6 +196,13 @@ def _layer(*members: tuple[tarfile.TarInfo, bytes]) -> bytes:
         for member, content in members:
             tar.addfile(member, io.BytesIO(content))
     return buffer.getvalue()
+
+
+@pytest.mark.skipif("os.geteuid() == 0", reason="root's containers have a /sys of their own")
+def test_the_cgroups_of_the_user_s_own_session_are_out_of_sight(rooms: Rooms) -> None:
+    with chamber_of(rooms) as chamber:
+        done = ran(chamber, container(rooms, chamber, "/bin/ls", "-A", "/sys/fs/cgroup"))
+    assert done == Ran(stdout="", stderr="", ended=Ended(status=0))
 
 
 # --------------------------------------------------------------------------------------------- what it may use up

@@ -19,7 +19,7 @@ import pytest
 from s2ictl.engines.embedded.engine import Embedded
 from s2ictl.engines.embedded.machine import Machine, explored
 from s2ictl.engines.embedded.opening import Elsewhere, open_embedded
-from s2ictl.errors import AssembleFailed, CommitContainerFailed, RolloutFailed, Unreachable
+from s2ictl.errors import AssembleFailed, CommitContainerFailed, PullBuilderImageFailed, RolloutFailed, Unreachable
 from s2ictl.events import Event, Line, Notice
 from s2ictl.leases import this_host
 from s2ictl.models import (
@@ -225,6 +225,12 @@ def test_a_cache_that_leads_over_the_source_is_refused(works: Works) -> None:
     linked = works.built("ln -s /tmp/src dl")
     with pytest.raises(CommitContainerFailed, match="could not be removed again"):
         works.engine.assemble(assembly(linked, caches=(CACHE,)), works.said.append)
+
+
+@pytest.mark.parametrize("place", ["/proc/self/fd/7", "/opt/../proc/self/cwd", "/dev/fd/7"])
+def test_an_image_cannot_name_what_the_runtime_holds_as_its_working_directory(works: Works, place: str) -> None:
+    with pytest.raises(PullBuilderImageFailed, match=f"nothing can run in the working directory {place}"):
+        works.engine.assemble(assembly(works.builder("pwd", WorkingDir=place)), works.said.append)
 
 
 def test_a_cache_is_listed_with_its_size_and_let_go_of(works: Works) -> None:

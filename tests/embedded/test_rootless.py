@@ -17,7 +17,9 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.skipif(not is_root(), reason="an ordinary user runs those tests already")
-@pytest.mark.parametrize("file", ["test_warden.py", "test_endings.py", "test_embedded_engine.py"])
+@pytest.mark.parametrize(
+    "file", ["test_confinement.py", "test_warden.py", "test_endings.py", "test_embedded_engine.py"]
+)
 def test_an_ordinary_user_has_the_same(user_facts: testbed.User, daemonless: None, file: str) -> None:
     scratch = user_facts.home / f"scratch-{file}"
     pytest_of_his = [sys.executable, "-m", "pytest", "-q", "--embedded", "--only-layers", f"tests/embedded/{file}"]

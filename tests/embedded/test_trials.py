@@ -35,7 +35,6 @@ def candidates(store: Path) -> Candidates:
         helpers=(),
         cgroups=here.cgroups,
         limits=here.limits,
-        command=here.programs["true"],
     )
 
 

@@ -368,6 +368,25 @@ def test_what_keeps_a_warden_from_starting_is_said_when_it_is_asked(tmp_path: Pa
     assert caught.value.in_passing == (f"could not start the engine's helper process: {tmp_path}/chambers: File exists")
 
 
+def test_nobody_else_comes_near_what_is_unpacked(rooms: Rooms) -> None:
+    rooms.directory.chmod(0o755)
+    with rooms_in(rooms.directory) as again:
+        again.warden.size("layers")
+        places = (rooms.directory, *(rooms.directory / name for name in ("layers", "chambers", "caches")))
+        assert [stat.S_IMODE(place.stat().st_mode) for place in places] == [0o700] * 4
+
+
+@pytest.mark.skipif("os.geteuid() != 0", reason="an ordinary user cannot give a directory away")
+def test_a_store_of_another_user_s_is_refused(tmp_path: Path, daemonless: None) -> None:
+    store = tmp_path / "store"
+    store.mkdir()
+    os.chown(store, 12345, 12345)
+    with pytest.raises(Unreachable, match="belongs to another user") as refused, rooms_in(store):
+        """It is said at the first question."""
+    assert "S2ICTL_STATE" in refused.value.hint
+    assert list(store.iterdir()) == []
+
+
 def test_a_mount_that_is_refused_is_said(tmp_path: Path, daemonless: None) -> None:
     with (
         warden(tmp_path / "store", rootless=not is_root(), overlays=("/nonexistent/overlay",)) as there,

@@ -26,10 +26,6 @@ from tests.engine.world import Real
 ENGINES = ("docker", "embedded")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "on_docker: of what only the engine with a daemon has, or has otherwise")
-
-
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Whatever stands on a ground stands on both engines, unless it says otherwise."""
     if "ground" in metafunc.fixturenames:

@@ -17,7 +17,7 @@ from s2ictl.models import Reference
 from tests import testbed
 from tests.engine import grounds, tiny
 from tests.engine.grounds import OnDocker, on_this_machine
-from tests.engine.world import Real, believed, built
+from tests.engine.world import Real, believed, built, listing
 from tests.fakes.engine_contract import NAME, assembly
 from tests.parts import need
 
@@ -100,6 +100,16 @@ def test_the_same_script_leaves_the_same_files_on_both_engines(docker: Docker, a
             trees.append(tree(ground, image))
     assert trees[1] == trees[0]
     assert {"opt/app/a/linked", "srv/whole/new", "srv/moved/file", "opt/app/a/pipe"} <= trees[1].keys()
+
+
+def test_a_volume_of_the_image_stays_as_the_image_has_it(world: Real) -> None:
+    """Whoever runs the result mounts something there; so what assemble did in it is nobody's."""
+    name, script = "contract/volume:1", "echo x >/srv/data/new; rm /srv/data/old; echo x >/srv/new"
+    scripts = {"assemble": tiny.script(script), "run": b""}
+    root = with_files(tiny.rootfs(scripts), {"srv/data/old": b"old"})
+    grounds.made(world.ground, name, root, "ENV PATH=/bin", "USER 0:0", "VOLUME /srv/data")
+    world.engine.assemble(assembly(grounds.facts_of(world.ground, name)), lambda _: None)
+    assert listing(world, str(NAME), "/srv").keys() == {"srv/data", "srv/data/old", "srv/new"}
 
 
 def with_files(filesystem: bytes, files: dict[str, bytes]) -> bytes:

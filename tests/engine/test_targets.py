@@ -131,7 +131,7 @@ def test_of_a_build_nothing_but_what_it_stands_on_stays_on_this_machine_s_shelf(
     place = typed.home / ".cache/s2ictl/bases"
     built(typed, APP, "--to", "tar:out.tar")
     assert (list((place / "blobs/sha256").iterdir()), shelf.kept(place)) == ([], ())
-    built(typed, APP, "--to", "oci:out")
+    built(typed, APP, "--to", "oci:out", "--force")
     layer = layouts.picture(Layout(typed.cwd / "out"), "1").blobs[-2]
     assert [image.name for image in shelf.kept(place)] == [BUILDER]
     assert layer.digest.removeprefix("sha256:") not in {blob.name for blob in (place / "blobs/sha256").iterdir()}

@@ -137,7 +137,7 @@ class FakeChamber:
         self.led.append(port)
         return 40000 + port
 
-    def layer(self, skip: tuple[str, ...], *, epoch: int | None) -> Iterator[bytes]:
+    def layer(self, skip: tuple[str, ...], *, volumes: tuple[str, ...] = (), epoch: int | None) -> Iterator[bytes]:
         self.skipped = skip
         kept = {name: held for name, held in self.files.items() if name != "/" and not name.startswith(skip or ("\0",))}
         yield packed(kept, PurePosixPath("/"))

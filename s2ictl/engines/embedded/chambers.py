@@ -67,8 +67,8 @@ class Chamber:
             talk.answer()
             yield Process(talk, stdout[0], stderr[0])
 
-    def layer(self, skip: tuple[str, ...], *, epoch: int | None) -> Iterator[bytes]:
-        with self._written("layer", skip=skip, epoch=epoch) as (talk, pipe):
+    def layer(self, skip: tuple[str, ...], *, volumes: tuple[str, ...] = (), epoch: int | None) -> Iterator[bytes]:
+        with self._written("layer", skip=skip, volumes=volumes, epoch=epoch) as (talk, pipe):
             while block := pipe.read(_BLOCK):
                 yield block
             talk.answer()

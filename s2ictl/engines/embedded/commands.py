@@ -10,7 +10,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from s2ictl import files
 from s2ictl.archives import Entry, file_entry, tar_stream
@@ -95,6 +95,7 @@ def network_of(confinement: Confinement, machine: Machine) -> networks.Network:
 @contextmanager
 def running(site: Site, chamber: Chamber, command: Command) -> Iterator[Process]:
     """The command at work; at the end it is gone, and all that was there for it alone."""
+    _check_workdir(chamber, command.workdir)
     network = network_of(command.confinement, site.machine)
     own = chamber.network(network.helper) if network.is_own else ""
     wanted = (*_handed(chamber, command, network), *_volumes(command.confinement), *_directories(command.mounts))
@@ -123,6 +124,18 @@ def running(site: Site, chamber: Chamber, command: Command) -> Iterator[Process]
             yield process
     finally:
         chamber.erase(tuple(reversed(made)))
+
+
+def _check_workdir(chamber: Chamber, path: str) -> None:
+    """A runtime goes there while it still holds what is the machine's, and below /proc/self/fd an image could name that
+    (CVE-2024-21626)."""
+    place = PurePosixPath(resolved(chamber, path or "/"))
+    if any(place.is_relative_to(system) for system, _ in _OF_THE_SYSTEM):
+        raise PullBuilderImageFailed(
+            f"nothing can run in the working directory {path}",
+            detail=f"it leads to {place}, where no image has anything",
+            hint="the image has to name another: WORKDIR in its Dockerfile",
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

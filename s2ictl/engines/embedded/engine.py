@@ -100,8 +100,9 @@ class Embedded:
         if not digest:
             return None
         emit(Notice(text=f"pulling {name}"))
-        (base,) = repository.bases((self._platform,))
-        return self._store.pull(base, name, emit)
+        # By its digest: the tag may be moved at any moment.
+        (base,) = self._elsewhere.repository(name.at(digest), login).bases((self._platform,))
+        return self._store.pull(base, name, emit, digest=digest)
 
     def _taken_over(self, name: Reference, emit: Emit) -> ImageFacts | None:
         neighbour = self._elsewhere.neighbour()

@@ -27,7 +27,6 @@ class Candidates:
     helpers: tuple[str, ...]
     cgroups: str
     limits: frozenset[str]
-    command: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +72,6 @@ def _candidates(here: Surroundings) -> Candidates:
         helpers=tuple(helpers),
         cgroups=here.cgroups,
         limits=here.limits,
-        command=here.programs.get("true", ""),
     )
 
 
@@ -125,7 +123,8 @@ def _failed(here: Surroundings, tried: Candidates, trial: Trial) -> Iterator[Lac
     elif not trial.runtime:
         others = tuple(name for name in runtimes.NAMES if name not in here.programs)
         because = f"no container starts: {trial.said(*tried.runtimes)}"
-        yield Lack(what="a runtime that starts here", because=because, packages=others)
+        hint = "mend what they say, or name an engine elsewhere by DOCKER_HOST"
+        yield Lack(what="a runtime that starts here", because=because, packages=others, hint=hint)
 
 
 def _no_overlay(here: Surroundings, tried: Candidates, trial: Trial) -> Lack:

@@ -210,7 +210,9 @@ class Performer:
             exposed=image.exposed,
         )
         left = Layered(
-            config=config, chunks=lambda: stage.chamber.layer((), epoch=None), epoch=int(self.site.host.now())
+            config=config,
+            chunks=lambda: stage.chamber.layer((), epoch=None),
+            epoch=int(self.site.host.now()),
         )
         try:
             place = self.keep(left, image, name, self.emit)
@@ -245,10 +247,10 @@ class Performer:
         """What the command left behind, and what the image is to say of itself."""
         chamber, assembly = stage.chamber, stage.assembly
         found = chamber.read(assembly.metadata, _METADATA_LIMIT) if assembly.command else None
-        skip = (*assembly.leftovers, assembly.workspace)
+        skip, volumes = (*assembly.leftovers, assembly.workspace), stage.image.volumes
         return Layered(
             config=assembly.config(found),
-            chunks=lambda: chamber.layer(skip, epoch=assembly.epoch),
+            chunks=lambda: chamber.layer(skip, volumes=volumes, epoch=assembly.epoch),
             epoch=int(self.site.host.now()) if assembly.epoch is None else assembly.epoch,
         )
 

@@ -80,7 +80,7 @@ def document(container: Container) -> bytes:
                 "namespaces": list(_namespaces(container)),
                 **_held(container),
                 "seccomp": seccomp.profile(container.architecture),
-                "maskedPaths": list(_MASKED),
+                "maskedPaths": list(_masked(container)),
                 "readonlyPaths": list(_READ_ONLY),
             },
         }
@@ -103,6 +103,8 @@ def _process(container: Container) -> dict[str, object]:
         "cwd": container.workdir,
         "capabilities": {"bounding": names, "effective": names, "permitted": names},
         "noNewPrivileges": True,
+        # What a process had in its memory when it crashed would lie in the layer, the secrets of a build among it.
+        "rlimits": [{"type": "RLIMIT_CORE", "hard": 0, "soft": 0}],
     }
 
 
@@ -125,13 +127,17 @@ def _system_mounts(container: Container) -> Iterator[dict[str, object]]:
     )
     yield _fresh("tmpfs", "/dev/shm", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k")  # noqa: S108
     yield _fresh("mqueue", "/dev/mqueue", "nosuid", "noexec", "nodev")
-    if container.rootless and not container.network:
-        # A new one belongs to a network namespace, and whoever is root in a user namespace alone has not this one.
+    if _shares_sys(container):
         yield _bound(Mount(source="/sys", target="/sys", read_only=True), "noexec")
     else:
         yield _fresh("sysfs", "/sys", "nosuid", "noexec", "nodev", "ro")
     if container.cgroup:
         yield _fresh("cgroup", "/sys/fs/cgroup", "nosuid", "noexec", "nodev", "relatime", "ro")
+
+
+def _shares_sys(container: Container) -> bool:
+    """A new one is of a network namespace, and whoever is root in a user namespace alone has not this machine's."""
+    return container.rootless and not container.network
 
 
 def _own_mounts(container: Container) -> Iterator[dict[str, object]]:
@@ -150,6 +156,14 @@ def _bound(mount: Mount, *options: str) -> dict[str, object]:
 
 
 # -------------------------------------------------------------------------------------------- what it may use up
+
+
+def _masked(container: Container) -> Iterator[str]:
+    """Where /sys is this machine's own, what is mounted in it stays writable to whom it belongs: the cgroups of the
+    user's session, and the mounts of his other programs."""
+    yield from _MASKED
+    if _shares_sys(container):
+        yield from ("/sys/fs/fuse", *(() if container.cgroup else ("/sys/fs/cgroup",)))
 
 
 def _held(container: Container) -> dict[str, object]:

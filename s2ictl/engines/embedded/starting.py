@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import secrets
 import shutil
 import subprocess
@@ -16,10 +15,10 @@ from typing import Any
 from s2ictl.engines.embedded import subordinate
 from s2ictl.engines.embedded.asking import Desk, closing, closing_line, gone, is_heard, meant
 from s2ictl.engines.embedded.chambers import Chamber
+from s2ictl.engines.embedded.surroundings import SYSTEM_PATH, name_of
 from s2ictl.engines.embedded.warden.lines import Line, pair
 from s2ictl.errors import S2IError
 
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BEGIN = "import sys; sys.path.append(sys.argv.pop(1)); from warden.process import main; main()"
 
 
@@ -67,7 +66,7 @@ def started(directory: Path, *, rootless: bool, overlays: tuple[str, ...]) -> It
         "mapping": _mapping() if rootless else (),
         "overlays": overlays,
     }
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     here, there = pair()
     with ExitStack() as stack:
         stack.callback(here.close)
@@ -92,7 +91,7 @@ def _executed(line: Line) -> subprocess.Popen[bytes]:
             pass_fds=(line.fileno(), me),
             start_new_session=True,
             cwd="/",
-            env={"PATH": _PATH},
+            env={"PATH": SYSTEM_PATH},
         )
 
 
@@ -103,8 +102,8 @@ def _last_words(line: Line) -> S2IError:
 
 
 def _mapping() -> tuple[tuple[str, ...], ...]:
-    me = pwd.getpwuid(os.getuid())
-    return subordinate.mapping(me.pw_name, me.pw_uid, os.getgid(), read=_read, find=_find)
+    uid = os.getuid()
+    return subordinate.mapping(name_of(uid), uid, os.getgid(), read=_read, find=_find)
 
 
 def _read(path: str) -> str:
@@ -115,7 +114,7 @@ def _read(path: str) -> str:
 
 
 def _find(program: str) -> str | None:
-    return shutil.which(program, path=_PATH)
+    return shutil.which(program, path=SYSTEM_PATH)
 
 
 def _name(call: str) -> str:

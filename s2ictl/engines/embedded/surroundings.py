@@ -11,13 +11,14 @@ from pathlib import Path
 
 from s2ictl.values import dataclass
 
-_PROGRAMS = ("runc", "crun", "newuidmap", "newgidmap", "fuse-overlayfs", "pasta", "slirp4netns", "true")
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # an ordinary user's may lack half of it
+_PROGRAMS = ("runc", "crun", "newuidmap", "newgidmap", "fuse-overlayfs", "pasta", "slirp4netns")
 _MAY_MOUNT = 1 << 21  # CAP_SYS_ADMIN
 _CONTROLS = frozenset({"memory", "cpu", "pids"})
 _GROUP = "s2ictl"  # below which our containers have their own
 _FIRST_SUBORDINATE, _SUBORDINATES = 100_000, 65_536
 
+# What programs of the system are found by: an ordinary user's own PATH may lack half of it.
+SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 TUN, FUSE = "net/tun", "fuse"
 USERS = "user/max_user_namespaces"
 CLONE = "kernel/unprivileged_userns_clone"
@@ -30,10 +31,10 @@ class Surroundings:
 
     `may_mount` says whether root is all that the word says, which in a container he may not be. `programs` are those
     that are installed, by their absolute paths, `devices` those below /dev that may be used, `settings` the kernel's,
-    where it has them. `has_subordinates` says
-    whether there are ids for the user's containers, `free_subordinates` is a range that nobody has yet. `file_system`
-    is the kind of the one that the store lies on; `cgroups` and `limits` are as in machine.Machine. `changes` says what
-    else an answer rests on: which start of the machine this is, of what age the programs are.
+    where it has them. `has_subordinates` says whether there are ids for the user's containers, `free_subordinates` is a
+    range that nobody has yet. `file_system` is the kind of the one that the store lies on; `cgroups` and `limits` are
+    as in machine.Machine. `changes` says what else an answer rests on: which start of the machine this is, of what age
+    the programs are.
     """
 
     rootless: bool
@@ -54,10 +55,11 @@ class Surroundings:
 def surroundings(environ: Mapping[str, str], store: Path) -> Surroundings:
     """Those of this process."""
     uid = os.geteuid()
-    return read(Path("/"), store=store, path=environ.get("PATH", ""), uid=uid, user=_name_of(uid))
+    return read(Path("/"), store=store, path=environ.get("PATH", ""), uid=uid, user=name_of(uid))
 
 
-def _name_of(uid: int) -> str:
+def name_of(uid: int) -> str:
+    """What this user is called; who has no name goes by his number."""
     import pwd
 
     with suppress(KeyError):
@@ -88,10 +90,11 @@ def read(root: Path, *, store: Path, path: str, uid: int, user: str) -> Surround
 
 
 def _programs(path: str) -> Mapping[str, str]:
-    """By the names under which they are called: what a link leads to may do something else."""
-    everywhere = f"{path}:{_SYSTEM_PATH}" if path else _SYSTEM_PATH
-    found = {name: shutil.which(name, path=everywhere) for name in _PROGRAMS}
-    return {name: str(Path(place).absolute()) for name, place in found.items() if place}
+    """By the names under which they are called: what a link leads to may do something else. What lies where the user
+    just happens to be is the source's, and not among them."""
+    places = [place for place in (*path.split(":"), *SYSTEM_PATH.split(":")) if place.startswith("/")]
+    found = {name: shutil.which(name, path=":".join(places)) for name in _PROGRAMS}
+    return {name: place for name, place in found.items() if place}
 
 
 def _may_mount(root: Path) -> bool:

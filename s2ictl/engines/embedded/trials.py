@@ -14,6 +14,7 @@ from s2ictl.errors import S2IError, Unreachable
 from s2ictl.models import Confinement
 
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/nix", "/gnu")  # where programs, and what they load, may lie
+_NOTHING = ("/bin/sh", "-c", ":")  # there by this name everywhere; what PATH leads to may lie outside of these places
 _PATIENCE = 20.0
 _LONGEST = 2000
 
@@ -59,7 +60,7 @@ def _run(chamber: Chamber, candidates: Candidates, runtime: str, network: str) -
     container = spec.Container(
         root=chamber.root,
         hostname="trial",
-        command=(candidates.command,),
+        command=_NOTHING,
         env=(),
         workdir="/",
         uid=0,

@@ -67,11 +67,11 @@ class Chamber(Protocol):
     def forward(self, port: int) -> int:
         """Lead a free loopback port of this machine to that port in its network; answers its number."""
 
-    def layer(self, skip: tuple[str, ...], *, epoch: int | None) -> Iterator[bytes]:
+    def layer(self, skip: tuple[str, ...], *, volumes: tuple[str, ...] = (), epoch: int | None) -> Iterator[bytes]:
         """What was changed, as the canonical tar of a layer, without what lies at or below the paths of `skip`.
 
-        What the image itself has at one of those is deleted by the layer. What was changed since the container was made
-        gets the time `epoch`, unless that is None.
+        What the image itself has at one of those is deleted by the layer; what it has in its `volumes` stays as it is.
+        What was changed since the container was made gets the time `epoch`, unless that is None.
         """
 
 

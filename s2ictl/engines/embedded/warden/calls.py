@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from . import leases, overlays, trees, unpacking
 from .chambers import chamber
-from .failures import Damaged
+from .failures import Damaged, Missing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class Place:
         self.rootless = rootless
         self.overlays = programs
         self.chambers = os.path.join(directory, "chambers")
+        _close_to_others(directory)
         for name in ("chambers", "layers", "caches"):
             os.makedirs(os.path.join(directory, name), 0o700, exist_ok=True)
 
@@ -91,14 +92,17 @@ def calls(place: Place) -> dict[str, Apart]:
             lease.remove()
 
     def size(_: Line, *, path: str) -> int:
-        above = os.open(place.directory, _DIRECTORY)
-        try:
-            return trees.size(above, place.below(path))
-        finally:
-            os.close(above)
+        return trees.size(place.below(path))
 
     table = (unpack, fill, cache, discard, size)
     return {"chamber": chamber_of, **{call.__name__: call for call in table}}
+
+
+def _close_to_others(directory: str) -> None:
+    """What lies in it runs as root, and some of it for whoever starts it: nobody else may change it, or come near."""
+    if os.stat(directory).st_uid != os.getuid():
+        raise Missing(f"{directory} belongs to another user", "name a directory of your own: S2ICTL_STATE=DIR")
+    os.chmod(directory, 0o700)
 
 
 def _open(directory: str, uid: int, gid: int) -> None:

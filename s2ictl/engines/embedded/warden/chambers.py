@@ -88,8 +88,11 @@ class Chamber:
     def erase(self, paths: list[str]) -> None:
         for path in paths:
             found = trees.beneath(self._root, path)
-            if found is not None:
+            if found is None:
+                continue
+            try:
                 trees.unlink(*found)
+            finally:
                 os.close(found[0])
 
     def mount_points(self, targets: list[tuple[str, bool]]) -> list[str]:
@@ -147,9 +150,10 @@ class Chamber:
         run = Run(self._lease, self._memory("runs"), runtime=runtime, cgroup=cgroup)
         return run.performed(line, spec, stdout, stderr)
 
-    def layer(self, _: Line, pipe: int, *, skip: list[str], epoch: int | None) -> None:
+    def layer(self, _: Line, pipe: int, *, skip: list[str], volumes: list[str], epoch: int | None) -> None:
         upper, lowers = self._trees()
-        for block in layering.layer(upper, lowers, skip=tuple(skip), since=self._since, epoch=epoch):
+        blocks = layering.layer(upper, lowers, skip=tuple(skip), volumes=tuple(volumes), since=self._since, epoch=epoch)
+        for block in blocks:
             write(pipe, block)
 
     def take(self, line: Line, pipe: int, *, path: str) -> None:

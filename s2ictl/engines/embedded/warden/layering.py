@@ -39,24 +39,30 @@ _KINDS = {stat.S_IFLNK: LINK, stat.S_IFCHR: CHARACTER, stat.S_IFBLK: BLOCK_DEVIC
 _Skips = dict[bytes, "_Skips"]  # by name, what is left out below it; with nothing in it, all
 
 
-def layer(upper: int, lowers: Trees, *, skip: tuple[str, ...], since: int, epoch: int | None) -> Iterator[bytes]:
+def layer(
+    upper: int, lowers: Trees, *, skip: tuple[str, ...], volumes: tuple[str, ...] = (), since: int, epoch: int | None
+) -> Iterator[bytes]:
     """The tar of a layer, of an upper directory and the trees below it, the topmost first.
 
     The paths of `skip` are resolved as in the container, and left out with all below them; what a lower tree has there
-    is deleted. Times since the nanosecond `since` become `epoch`.
+    is deleted. Of what lies at or below the `volumes` nothing is said. Times since the nanosecond `since` become `epoch`.
     """
-    left_out = [beneath.resolved((upper, *lowers), os.fsencode(path)) for path in skip]
-    walk = _Walk(since=since, epoch=epoch, is_layer=True)
-    return _joined(walk.layer(upper, lowers, _skips(left_out)))
+
+    def resolved(paths: tuple[str, ...]) -> Iterator[bytes]:
+        return (beneath.resolved((upper, *lowers), os.fsencode(path)) for path in paths)
+
+    walk = _Walk(since=since, epoch=epoch, is_layer=True, passed_over=frozenset(resolved(volumes)))
+    return _joined(walk.layer(upper, lowers, _skips(resolved(skip))))
 
 
 def subtree(root: int, path: str) -> Iterator[bytes] | None:
     """The tar of what lies at a path, called by its last name, a link as a link; None when nothing lies there.
 
-    A path that ends in `/.` means what is in a directory, and the names then begin with `./`.
+    A path that ends in `/.` means what is in a directory, and the names then begin with `./`. So does one that ends in
+    `/..`, which is no name in the directory before it: from the root it would lead outside.
     """
     above, name = os.path.split(path.rstrip("/") or "/.")
-    around = path if name == "." else above
+    around, name = (path, ".") if name in (".", "..") else (above, name)
     try:
         directory = kernel.opened(root, around, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
@@ -81,10 +87,13 @@ def _subtree(root: int, around: str, name: bytes, kind: int) -> Iterator[bytes]:
 class _Walk:
     """One tar. Directories in which nothing but time was changed are `pending` until something is written in them."""
 
-    def __init__(self, *, since: int, epoch: int | None, is_layer: bool) -> None:
+    def __init__(
+        self, *, since: int, epoch: int | None, is_layer: bool, passed_over: frozenset[bytes] = frozenset()
+    ) -> None:
         self._since = since
         self._epoch = epoch
         self._is_layer = is_layer
+        self._passed_over = passed_over
         self._pending: list[bytes] = []
         self._first: dict[tuple[int, int], bytes] = {}  # of those with several names, the first in order
         self._bytes = 0
@@ -151,6 +160,8 @@ class _Walk:
             kinds = {os.fsencode(entry.name): _kind(entry) for entry in entries}
         for name in sorted(kinds.keys() | skips.keys()):
             here = path + b"/" + name if path else name
+            if here in self._passed_over:
+                continue
             left_out = skips.get(name)
             if left_out == {} or name not in kinds:
                 yield from self._without(here, beneath.found(below, here), left_out or {})

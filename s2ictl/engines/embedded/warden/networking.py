@@ -98,7 +98,7 @@ def _lead_out(words: tuple[str, ...], place: str) -> None:
     child = os.posix_spawn(
         command[0],
         command,
-        {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+        os.environ,
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600),

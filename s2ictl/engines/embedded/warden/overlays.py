@@ -69,7 +69,7 @@ def _by_kernel(places: str, on: str, rootless: bool) -> None:
     marks = "userxattr," if rootless else ""
     for options in (f"{marks}{_PLAIN},{_HASTY},", f"{marks}{_PLAIN},", marks):
         try:
-            kernel.mount("overlay", on, "overlay", 0, options + places)
+            kernel.mount("overlay", on, "overlay", kernel.MS_NODEV, options + places)
         except OSError as error:
             if error.errno != errno.EINVAL or options == marks:  # an option that this kernel does not know
                 raise

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from .leases import Lease
     from .lines import Line
 
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 _RESET = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGCHLD, signal.SIGXFSZ]
 _NOT_EXECUTABLE, _NOT_FOUND = 126, 127  # as a shell and every engine says it
 _MOST_SAID = 64 << 10
@@ -54,7 +53,7 @@ class Run:
         self._write(spec)
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         wires = [(os.POSIX_SPAWN_DUP2, end, number) for number, end in enumerate((null, stdout, stderr))]
-        pid = os.posix_spawn(self._runtime, self._command(), _ENVIRONMENT, file_actions=wires, setsigdef=_RESET)
+        pid = os.posix_spawn(self._runtime, self._command(), os.environ, file_actions=wires, setsigdef=_RESET)
         os.close(null)
         if os.waitpid(pid, 0)[1]:
             return _unstarted(self._read("log"))

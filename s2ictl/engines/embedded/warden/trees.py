@@ -80,10 +80,10 @@ def unlink(parent: int, name: str) -> None:
                 raise
 
 
-def size(parent: int, name: str) -> int:
+def size(path: str) -> int:
     """The bytes of all the files below a directory, those of several names counted once; 0 where nothing is."""
     try:
-        here = os.open(name, _DIRECTORY, dir_fd=parent)
+        here = os.open(path, _DIRECTORY)
     except FileNotFoundError:
         return 0
     total, linked = 0, set[int]()
