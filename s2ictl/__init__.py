@@ -19,7 +19,8 @@
     dockerfiles/  callbacks  scaffold       the same as a Dockerfile; who is told of it; a new builder's folder
     engines/  leases  turns                 one container from start to image; what the dead left; who waits for whom
     sending  targets                        a layer on its way, and one image in several places
-    shelf  saved  tarballs                  images kept here; engines' form of one, and ours
+    images/  shelf                          images kept here: those of the engine without a daemon; bases of Docker's
+    saved  tarballs                         engines' form of one, and ours
     registry/  access  oci/  layouts  logins/  names    where images go, who may, what they are called
     cluster  kubeconfig  refusals  manifests           the Kubernetes API on one side, pure objects on the other
     hooks/                                  what senders say

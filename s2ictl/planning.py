@@ -20,7 +20,7 @@ from s2ictl.events import Emit, Notice
 from s2ictl.footing import Wanted
 from s2ictl.models import Artifact, BuildRequest, Reference, Target
 from s2ictl.roads import Chosen, Engine, Request, choose_road
-from s2ictl.targets import ENGINE, destinations
+from s2ictl.targets import ENGINE, targets_of
 from s2ictl.values import dataclass
 
 Named = Callable[[str, Emit], Folder | None]
@@ -160,11 +160,6 @@ def _build_of(asked: BuildRequest, artifact: Artifact, meaning: Meaning, *, buil
         here=ENGINE in asked.targets,
         epoch=asked.epoch or 0,
     )
-
-
-def targets_of(request: BuildRequest) -> tuple[Target, ...]:
-    """Where the image goes: into the engine of this machine, where nothing else is said."""
-    return destinations(request) or (ENGINE,)
 
 
 # ---------------------------------------------------------------------------------------------------- what it stands on

@@ -40,6 +40,11 @@ def destinations(request: BuildRequest) -> tuple[Target, ...]:
     return (*((REGISTRY,) if request.push else ()), *request.targets)
 
 
+def targets_of(request: BuildRequest) -> tuple[Target, ...]:
+    """The same, or the engine of this machine where nothing else is said."""
+    return destinations(request) or (ENGINE,)
+
+
 def check(targets: Sequence[Target]) -> None:
     """Refuse what could not be written, before there is anything to write."""
     for target in targets:

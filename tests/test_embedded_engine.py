@@ -191,10 +191,11 @@ def test_hosts_and_resolvers_are_its_own(world: World) -> None:
 def test_a_usual_limit_that_cannot_be_set_is_said(tmp_path: Path) -> None:
     with opened(tmp_path, machine=replace(MACHINE, limits=frozenset())) as world:
         world.assemble(confinement=Confinement(network="none"))
-        assert world.notices == ["how many processes the container may have is not limited here (see s2ictl doctor)"]
+        assert world.notices == ["how many processes a container may have is not limited here (see s2ictl doctor)"]
 
 
 def test_a_network_that_is_shared_for_want_of_a_helper_is_said_once(world: World) -> None:
+    world.assemble()
     world.assemble()
     assert len([text for text in world.notices if "shares this machine's network" in text]) == 1
 

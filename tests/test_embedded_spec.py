@@ -213,7 +213,7 @@ def test_an_ordinary_user_on_the_machine_s_network_sees_the_machine_s_own_sys() 
     ids=["shared, without a cgroup", "shared", "its own"],
 )
 def test_what_is_mounted_in_a_shared_sys_is_hidden_since_it_stays_writable(
-    changes: dict[str, str], masked: list[str]
+    changes: dict[str, Any], masked: list[str]
 ) -> None:
     always = told(CONTAINER)["linux"]["maskedPaths"]
     assert told(replace(CONTAINER, rootless=True, **changes))["linux"]["maskedPaths"] == [*always, *masked]

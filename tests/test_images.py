@@ -479,7 +479,7 @@ def test_what_unpacks_to_other_bytes_is_not_used_and_nothing_of_it_stays(
 ) -> None:
     with opened(place) as store:
         store.pull(base, NAME, quiet)
-        with pytest.raises(PullBuilderImageFailed, match="the image is broken") as failure:
+        with pytest.raises(PullBuilderImageFailed, match=f"{NAME} is broken") as failure:
             store.trees(str(NAME), quiet)
     assert says in failure.value.detail
     assert (trees(place), blobs(place), names(place)) == (set(), set(), ())
@@ -659,8 +659,8 @@ def test_an_index_that_somebody_else_wrote_is_believed_as_far_as_it_can_be_under
     ("spoiled", "says"),
     [
         ({"manifest": b"{"}, "not described by a valid document"),
-        ({"manifest": b'{"schemaVersion": 2, "manifests": []}'}, "the image is broken"),
-        ({"document": b"{}"}, "the image is broken"),
+        ({"manifest": b'{"schemaVersion": 2, "manifests": []}'}, f"{NAME} is broken"),
+        ({"document": b"{}"}, f"{NAME} is broken"),
     ],
     ids=["no manifest", "an index", "another configuration"],
 )

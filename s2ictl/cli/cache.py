@@ -178,7 +178,9 @@ def _keeper(session: Session) -> Iterator[Keeper | None]:
         try:
             keeper = opened.enter_context(open_daemon(session.world, session.emit))
         except Unreachable as error:
-            session.emit(Notice(text=f"{error.message}: this is what lies on this machine", level="warning"))
+            named = session.world.environ.get("DOCKER_HOST")
+            text = f"{error.message}: this is what lies on this machine"
+            session.emit(Notice(text=text, level="warning" if named else "info"))
         yield keeper
 
 

@@ -45,8 +45,8 @@ Engine = Annotated[
     Asked | None,
     typer.Option(
         FLAG,
-        help="Docker or Podman, or none of them: also S2ICTL_ENGINE.",
-        show_default="auto: one that answers",
+        help="Docker or Podman, or the one that needs no daemon. Also S2ICTL_ENGINE.",
+        show_default="auto: docker where one answers, else embedded",
     ),
 ]
 
@@ -64,10 +64,6 @@ class Opened:
     shelf: Callable[[], Shelf]
     docker: Callable[[], Docker]
     embedded: Embedded | None = None
-
-    def has(self, image: str) -> bool:
-        """Whether the image of this id is in it, which a layer may have passed by on its way."""
-        return self.embedded is not None or self.engine.held(image) is not None
 
     def fitted(self, request: BuildRequest, *, to_docker: bool) -> BuildRequest:
         """The request at this engine: to the one without a daemon, Docker is a place like any other, and missed before
@@ -120,12 +116,6 @@ def told(asked: Wanted) -> str:
     if asked.engine == "auto":
         return "docker or podman where one answers, else embedded"
     return f"{asked.engine}, as {asked.by} says"
-
-
-def chosen(world: World, asked: Wanted | None = None) -> Choice:
-    """Which engine that would be; Unreachable where there is none."""
-    with ExitStack() as stack:
-        return choose(asked or wanted(world), _Site(world, lambda _: None, stack, None).surroundings())
 
 
 def open_daemon(world: World, emit: Emit) -> AbstractContextManager[Docker]:

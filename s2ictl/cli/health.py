@@ -17,7 +17,7 @@ from s2ictl import ui
 from s2ictl.cli.engine import VARIABLE, open_daemon, wanted
 from s2ictl.cli.places import cache_directory, image_store, state_directory
 from s2ictl.cli.session import Session, World, command
-from s2ictl.doctor import Absent, Probe, examine, mend
+from s2ictl.doctor import Absent, Check, Probe, examine, mend
 from s2ictl.engines.choice import Surroundings, choose
 from s2ictl.engines.embedded.machine import Lack, Machine, explored
 from s2ictl.engines.embedded.mending import Command, Distribution, advice, commands, distribution

@@ -30,7 +30,7 @@ from s2ictl.environments import handed_on
 from s2ictl.errors import InvalidUsage, S2IError
 from s2ictl.events import Emit, Notice
 from s2ictl.models import AppConfig, BuildRequest, Image, ImageFacts, Reference, Target
-from s2ictl.targets import ENGINE, destinations, places
+from s2ictl.targets import ENGINE, places, targets_of
 from s2ictl.turns import turn
 from s2ictl.values import dataclass
 from s2ictl.workshop import Workshop
@@ -96,7 +96,6 @@ class _Settled:
 def carry_out(plan: Plan, session: Session) -> None:
     """Check what can be checked before the work; then do it, or show what it would be."""
     checked = _check(plan, session)
-    _say_who_decides(plan.wish.insecure, session.emit)
     if plan.result.dry_run:
         session.answer(_described(checked, _settle(checked, session)))
     elif plan.after.as_dockerfile:
@@ -159,6 +158,7 @@ def _make(checked: _Checked, session: Session) -> None:
             site = opened.enter_context(
                 engines.opened(session.world, tally, _wanted(checked, settled, session), registries)
             )
+            _say_who_decides(() if site.embedded else settled.insecure, tally)
             request = site.fitted(settled.request, to_docker=ENGINE in plan.wish.targets)
             settled = replace(settled, request=request)
             bench = _workshop(settled, site.engine, session)
@@ -166,7 +166,7 @@ def _make(checked: _Checked, session: Session) -> None:
             tally.engine = results.Engine.of(site.choice)
             image = _built(settled, bench, site.engine, session, tally)
             record.done(image)
-            had = results.had_by(image, destinations(settled.request), in_engine=site.has(image.id))
+            had = results.had_by(image, targets_of(replace(settled.request, targets=plan.wish.targets)))
             answer, address = destination.answer(image, settled.where, session, tally, names=had)
             record.done(image, address)
             if checked.callback:

@@ -105,9 +105,9 @@ def pushed(image: Image) -> Pushed:
     )
 
 
-def had_by(image: Image, targets: Collection[Target], *, in_engine: bool) -> tuple[str, ...]:
-    """Every place in which an image is now: by its digest where it has one there, by its id where it has no name."""
-    pushed = REGISTRY in targets
+def had_by(image: Image, targets: Collection[Target]) -> tuple[str, ...]:
+    """Where an image was wanted, and is now: by its digest where it has one there, by its id where it has no name."""
+    pushed, in_engine = REGISTRY in targets, ENGINE in targets
     named = tuple(str(name.at(image.digest if pushed else "")) for name in image.names) if pushed or in_engine else ()
     here = named or ((image.id,) if in_engine else ())
     files = [target for target in targets if target not in (REGISTRY, ENGINE)]

@@ -24,10 +24,10 @@ from s2ictl.engines.choice import Wanted, passes
 from s2ictl.errors import Unreachable
 from s2ictl.events import Emit, step
 from s2ictl.footing import Supplies
-from s2ictl.models import AppConfig, DeployConfig, Image, ReadinessConfig, Source, Target
+from s2ictl.models import AppConfig, DeployConfig, ReadinessConfig, Source, Target
 from s2ictl.planning import B2IRequest, Plan
 from s2ictl.sources import FetchOptions
-from s2ictl.targets import ENGINE, places, shown
+from s2ictl.targets import ENGINE, places, shown, targets_of
 from s2ictl.turns import turn
 from s2ictl.values import dataclass
 
@@ -85,9 +85,8 @@ def _made(order: Order, session: Session) -> ui.Answer:
             with _site(order, plan, where, heard) as site, _turn(plan, heard):
                 plan, tally.engine = site.plan, site.chosen
                 image = story.b2i(plan, site.supplies, emit=tally)
-                in_engine = site.has(image)
         record.done(image)
-        had = results.had_by(image, plan.targets, in_engine=in_engine)
+        had = results.had_by(image, plan.targets)
         answer, address = destination.answer(image, where, session, tally, names=had)
         record.done(image, address)
     return answer
@@ -156,10 +155,6 @@ class _Site:
     @property
     def chosen(self) -> results.Engine | None:
         return results.Engine.of(self.engine.choice) if self.engine else None
-
-    def has(self, image: Image) -> bool:
-        """Whether the image is in the engine, which a layer may have passed by on its way."""
-        return self.engine.has(image.id) if self.engine else ENGINE in self.plan.targets
 
 
 @contextmanager
@@ -256,7 +251,7 @@ def _described(order: Order, session: Session) -> ui.Answer:
     source = order.request.build.source
     if _is_elsewhere(source):
         steps = (("fetch", source.location), ("decide", "by what it turns out to be"))
-        return _told(steps, {}, planning.targets_of(order.request.build), order, where)
+        return _told(steps, {}, targets_of(order.request.build), order, where)
     with _read(order, session) as plan:
         data = {
             "artifact": content_digest(plan.artifact),

@@ -9,6 +9,7 @@ credentials. There are three, unaware of each other:
       performing                      one container: filled, run, cleared, judged
         salvaging  following            what an earlier image saves; a command from its start to its end
         caches  settling                what is kept for later builds; the time of what a build only passed through
+        upper  leavings                 what it left behind, as a layer: read where it lies, or asked for
         anatomy                         what an image holds, asked once
         containers  images              what the API can do with each
         carrying                        whole images, out of the engine and into it

@@ -65,7 +65,7 @@ class Docker:
         self._memory = memory
         self._removals = Removals()
         self._sleep = sleep
-        self._is_here = is_here
+        self.is_here = is_here  # at a socket of this machine: what it hands out does not come from far away
         self._trees = trees
 
     def finish(self) -> None:
@@ -150,11 +150,6 @@ class Docker:
                 performer.committed(stage, filled)
                 emit(Notice(text="the image is in the engine: the same build once more only sends it"))
             raise
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it answers at a socket of this machine: what it hands out need not come from far away."""
-        return self._is_here
 
     def _committed(self, performer: Performer, stage: Stage, filled: Runtime | None = None) -> Built:
         image = performer.committed(stage, filled)

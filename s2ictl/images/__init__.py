@@ -124,7 +124,7 @@ class Store:
         if not all(trees.is_there(self._ground, name) for name in names):
             self._ground.begin()
             try:
-                self._unpack(found, names, image, emit)
+                self._unpack(found, names, next(iter(record.names), image), emit)
             except PullBuilderImageFailed:
                 if not record.made:  # it can be had again, and better
                     self._change(lambda records: register.without(records, (record.id,)))
@@ -289,7 +289,7 @@ class Store:
             record = replace(record, manifest=old.manifest, home=old.home)
         found = self._found(record)
         if found is None:
-            raise PullBuilderImageFailed("the image is broken", detail="its parts do not fit each other")
+            raise trees.broken(asked or "the image", "its parts do not fit each other")
         self._change(lambda records: register.added(records, record))
         current = next((each for each in self._records() if each.id == record.id), record)
         return self._facts(current, found, asked)
@@ -309,13 +309,13 @@ class Store:
         sizes = [found.manifest.layers[number].size for number in missing]
         moving, done, waiting = Moving(image, emit, total=sum(sizes)), 0, _told_once(image, emit)
         for number, size in zip(missing, sizes, strict=True):
-            layer = self._layer(found, number, moving, done)
+            layer = self._layer(found, number, image, moving, done)
             below = names[:number][::-1]
             trees.make(self._ground, names[number], layer, on=below, unpacker=self._unpacker(), waiting=waiting)
             done += size
         moving.end(done)
 
-    def _layer(self, found: oci.Found, number: int, moving: Moving, before: int) -> Layer:
+    def _layer(self, found: oci.Found, number: int, image: str, moving: Moving, before: int) -> Layer:
         stored = found.manifest.layers[number]
 
         def chunks() -> Iterator[bytes]:
@@ -325,7 +325,7 @@ class Store:
                 done += len(chunk)
                 moving.tell(done)
 
-        return Layer(diff_id=found.config.rootfs.diff_ids[number], chunks=chunks)
+        return Layer(image=image, diff_id=found.config.rootfs.diff_ids[number], chunks=chunks)
 
 
 def _told_once(image: str, emit: Emit) -> Callable[[], None]:

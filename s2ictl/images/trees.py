@@ -35,8 +35,9 @@ class Unpacker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer as it lies here, whose plain tar is said to have the digest `diff_id`."""
+    """A layer as it lies here, whose plain tar is said to have the digest `diff_id`; `image` is whose it is, by name."""
 
+    image: str
     diff_id: str
     chunks: Callable[[], Iterator[bytes]]
 
@@ -94,21 +95,24 @@ class _Tar:
         for _ in self.chunks:
             pass
         if f"sha256:{self._seen.hexdigest()}" != self._layer.diff_id:
-            raise _broken(f"a layer unpacks to other bytes than {self._layer.diff_id}, as its configuration calls it")
+            raise self._broken(f"a layer unpacks to other bytes than {self._layer.diff_id}, as it calls it itself")
 
     def _read(self) -> Generator[bytes, None, None]:
         count = 0
-        for chunk in plain(self._layer.chunks(), error=_broken):
+        for chunk in plain(self._layer.chunks(), error=self._broken):
             count += len(chunk)
             if count > _LARGEST:
-                raise LimitReached(f"a layer of the image unpacks to more than {_LARGEST} bytes")
+                raise LimitReached(f"a layer of {self._layer.image} unpacks to more than {_LARGEST} bytes")
             self._seen.update(chunk)
             yield chunk
 
+    def _broken(self, detail: str) -> S2IError:
+        return broken(self._layer.image, detail)
 
-def _broken(detail: str) -> S2IError:
+
+def broken(image: str, detail: str) -> PullBuilderImageFailed:
     return PullBuilderImageFailed(
-        "the image is broken", detail=detail, hint="have it made or sent anew, or name another"
+        f"{image} is broken", detail=detail, hint="have it made or sent anew, or name another"
     )
 
 

@@ -151,9 +151,9 @@ def test_root_has_few_capabilities_and_anybody_else_none(rooms: Rooms) -> None:
 
 def test_what_it_has_in_memory_is_written_to_no_file_when_it_crashes(rooms: Rooms) -> None:
     with chamber_of(rooms) as chamber:
-        done = ran(chamber, container(rooms, chamber, "/bin/sh", "-c", "ulimit -Hc; kill -QUIT $$"))
+        done = ran(chamber, container(rooms, chamber, "/bin/sh", "-c", "ulimit -Hc; kill -SEGV $$"))
         left = chamber.mode("/core")
-    assert (done.stdout, done.ended, left) == ("0\n", Ended(status=131), None)
+    assert (done.stdout, done.ended, left) == ("0\n", Ended(status=139), None)
 
 
 def test_a_program_of_root_s_gives_nobody_his_rights(rooms: Rooms) -> None:

@@ -94,6 +94,8 @@ def test_a_warden_hears_no_signal_of_the_terminal(store: Path, number: signal.Si
 
 def test_whose_chamber_is_at_work_is_not_swept(store: Path, mark: str) -> None:
     with victim(store, "running", mark) as process:
+        # It is ready a moment before the last of its commands has taken the place of the shell that starts it.
+        assert eventually(lambda: "echo ready" not in " ".join(remains(store, mark=mark)))
         before = remains(store, mark=mark)
         with rooms_in(store) as rooms:
             rooms.warden.size("layers")

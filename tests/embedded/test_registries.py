@@ -25,12 +25,13 @@ from tests import testbed
 from tests.engine import tiny
 from tests.engine.proxy import Proxy, running
 from tests.fakes import carried
-from tests.fakes.images import several
+from tests.fakes.images import layered, several
 from tests.parts import available
 from tests.testbed import certificates
 from tests.testbed.registry import Rules, standing
 
 HERE = "linux/amd64"
+GREETING = carried.packed({"etc/greeting": b"from afar\n"})
 WRONG = Secret("wrong-canary")
 
 
@@ -83,9 +84,8 @@ class Site:
 
     def image(self, *names: Reference, architecture: str = "amd64") -> ImageFacts:
         """An image that greets whoever looks into it."""
-        root, greeting = tiny.rootfs({}), carried.packed({"etc/greeting": b"from afar\n"})
         settings = {"Env": ["PATH=/bin"], "WorkingDir": "/"}
-        archive = carried.saved([root, greeting], settings=settings, names=list(map(str, names)))
+        archive = carried.saved([tiny.rootfs({}), GREETING], settings=settings, names=list(map(str, names)))
         if architecture != "amd64":
             archive = tiny.foreign(str(names[0]), architecture=architecture)
         facts = self.engine.held(self.engine.load(iter((archive,))))
@@ -160,7 +160,7 @@ def test_an_image_for_several_platforms_bears_the_digest_of_all_of_them(closed: 
     """So does one that a daemon pulled; and by that digest a result says what it was built with."""
     name, there = closed.name("embedded/several:1"), site(closed)
     with Transport({}, emit=lambda _: None) as way:
-        every = several("amd64", "arm64")
+        every = several(amd64=layered(GREETING), arm64=layered(GREETING, architecture="arm64"))
         repository = Repository(name, transport=way, logins=lambda _: closed.login)
         digest = oci.deliver(every, repository, ("1",), emit=lambda _: None)
     pulled = there.pull(name)
@@ -205,7 +205,7 @@ def test_an_image_for_another_machine_is_refused_and_takes_no_place(closed: Harb
     name, here, there = closed.name("embedded/arm:1"), site(closed), site(closed, "two")
     here.image(name, architecture="arm64")
     here.push(name)
-    with pytest.raises(WrongPlatform, match=f"{name} is not for {HERE}") as caught:
+    with pytest.raises(WrongPlatform, match=rf"{name}@sha256:\w+ is not for {HERE}") as caught:
         there.pull(name)
     assert caught.value.detail == "it is for linux/arm64"
     assert there.engine.held(str(name)) is None

@@ -16,7 +16,6 @@ from s2ictl.engines.embedded.surroundings import surroundings
 from s2ictl.errors import Unreachable
 from tests.embedded.rooms import Rooms, eventually, is_root, remains
 
-
 # As crun does on a machine with both versions of cgroups; what a runtime has to say it writes into its log.
 REFUSAL = """#!/bin/sh
 while [ $# -gt 0 ]; do [ "$1" = --log ] && echo '{"msg":"hybrid mode not supported","level":"error"}' >"$2"; shift; done

@@ -368,6 +368,13 @@ def test_what_keeps_a_warden_from_starting_is_said_when_it_is_asked(tmp_path: Pa
     assert caught.value.in_passing == (f"could not start the engine's helper process: {tmp_path}/chambers: File exists")
 
 
+def test_a_store_that_cannot_be_made_is_said(daemonless: None) -> None:
+    with pytest.raises(Unreachable) as caught, warden(Path("/proc/nowhere/store"), rootless=not is_root()):
+        """Nothing can be asked."""
+    told = "could not start the engine's helper process: /proc/nowhere: No such file or directory"
+    assert caught.value.in_passing == told
+
+
 def test_nobody_else_comes_near_what_is_unpacked(rooms: Rooms) -> None:
     rooms.directory.chmod(0o755)
     with rooms_in(rooms.directory) as again:

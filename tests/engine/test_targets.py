@@ -85,14 +85,16 @@ def test_one_digest_is_answered_for_a_layout_a_tar_and_the_registry(
     assert set(digests) == {said["digest"]}
 
 
-def test_what_stayed_on_this_machine_is_answered_by_its_name_and_the_places_beside_it(typed: Shell) -> None:
-    done = typed.run("build", "app", BUILDER, APP, "--to", "oci:out", "--to", "tar:out.tar", "-o", "name")
-    digest = layouts.picture(Layout(typed.cwd / "out"), "1").digest
-    assert done.stdout.splitlines() == [
-        APP,
-        f"oci:{typed.cwd}/out:1@{digest}",
-        f"tar:{typed.cwd}/out.tar@{digest}",
-    ]
+@pytest.mark.parametrize("engine", ["docker", "embedded"])
+def test_the_answer_names_the_places_that_were_asked_for_and_the_engine_where_it_is_one(
+    typed: Shell, engine: str
+) -> None:
+    words = ("build", "app", BUILDER, APP, "--engine", engine, "-o", "name")
+    for more, named in (((), []), (("--to", "docker"), [APP])):
+        done = typed.run(*words, "--to", "oci:out", *more)
+        digest = layouts.picture(Layout(typed.cwd / "out"), "1").digest
+        assert done.stdout.splitlines() == [*named, f"oci:{typed.cwd}/out:1@{digest}"]
+    assert typed.run(*words).stdout.splitlines() == [APP]
 
 
 def test_another_engine_would_have_the_very_image_of_this_one(typed: Shell, api: Any) -> None:

@@ -6,7 +6,7 @@ over from an engine beside it that has it already.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -17,7 +17,7 @@ from s2ictl.engines.embedded import serving
 from s2ictl.engines.embedded.commands import DEFAULT_PATH, Site
 from s2ictl.engines.embedded.downloads import Downloads, moment
 from s2ictl.engines.embedded.opening import Elsewhere
-from s2ictl.engines.embedded.performing import Performer
+from s2ictl.engines.embedded.performing import Performer, narrowed
 from s2ictl.engines.stacking import packed, stacked
 from s2ictl.errors import ImageNotFound, RolloutFailed, S2IError, Unauthorized, WrongPlatform
 from s2ictl.events import Emit, Notice
@@ -46,6 +46,7 @@ class Embedded:
         self._downloads = Downloads(directory=directory, warden=lambda: site.warden)
         self._platform = platform
         self._elsewhere = elsewhere
+        self._said: set[Notice] = set()
 
     @property
     def store(self) -> images.Store:
@@ -167,11 +168,19 @@ class Embedded:
 
     # ------------------------------------------------------------------------------------------------------- making
 
+    def _say_once(self, notices: Iterable[Notice], emit: Emit) -> None:
+        """A build has several containers, and a machine is the same for all of them."""
+        for notice in notices:
+            if notice not in self._said:
+                self._said.add(notice)
+                emit(notice)
+
     @contextmanager
     def layered(self, assembly: Assembly, emit: Emit) -> Iterator[Layered]:
         """Run what is described; its layer can be read while the context lasts."""
         performer = Performer(site=self._site, downloads=self._downloads, keep=self._kept_aside, emit=emit)
         performer.check(assembly)
+        self._say_once(narrowed(assembly.confinement, self._site.machine), emit)
         with performer.performed(assembly) as stage:
             if assembly.runtime is None:
                 yield performer.left(stage)

@@ -21,8 +21,9 @@ def heard(process: Process, limit: Limit, silence: Silence) -> Iterator[tuple[St
         selector.register(process.stderr, selectors.EVENT_READ, "stderr")
         while selector.get_map():
             limit.check()
-            ready = selector.select(min(limit.left(), silence.seconds))
-            if not ready and limit.left() > silence.seconds / 100:
+            patience = min(limit.left(), silence.seconds)
+            ready = selector.select(patience)
+            if not ready and patience == silence.seconds:
                 silence.heard()
             for key, _ in ready:
                 if data := os.read(key.fd, _AT_ONCE):

@@ -7,7 +7,7 @@ import posixpath
 import secrets
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path, PurePosixPath
 
@@ -18,6 +18,7 @@ from s2ictl.engines.embedded import listening
 from s2ictl.engines.embedded.commands import Command, Handed, Site, environment, network_of, running
 from s2ictl.engines.embedded.downloads import Downloads
 from s2ictl.engines.embedded.links import resolved
+from s2ictl.engines.embedded.machine import Machine
 from s2ictl.engines.embedded.salvaging import salvage
 from s2ictl.engines.embedded.spec import Mount
 from s2ictl.engines.embedded.wardens import Chamber
@@ -61,6 +62,14 @@ class _Holding:
         return interpreter_of(self.chamber.read(path, _SCRIPT) or b"")
 
 
+def narrowed(given: Confinement, machine: Machine) -> Iterator[Notice]:
+    """What of every container is less here than it is elsewhere."""
+    if notice := network_of(given, machine).notice:
+        yield Notice(text=notice, level="warning")
+    if "pids" not in machine.limits:
+        yield Notice(text="how many processes a container may have is not limited here (see s2ictl doctor)")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Performer:
     """Who performs: where, and who hears of it; `keep` makes an image of what is left by a command that failed, and
@@ -79,10 +88,6 @@ class Performer:
             each.config(None)
             self._check_limits(each.confinement)
             _check_volumes(each.confinement)
-        if notice := network_of(assembly.confinement, self.site.machine).notice:
-            self.emit(Notice(text=notice, level="warning"))
-        if "pids" not in self.site.machine.limits:
-            self.emit(Notice(text="how many processes the container may have is not limited here (see s2ictl doctor)"))
 
     def _check_limits(self, given: Confinement) -> None:
         able = self.site.machine.limits
@@ -128,10 +133,8 @@ class Performer:
                 chamber = opened.enter_context(self._chamber(assembly, image))
             yield chamber
 
-    @contextmanager
-    def _chamber(self, assembly: Assembly, image: ImageFacts) -> Iterator[Chamber]:
-        with self.site.chamber(image, assembly.owner, self.emit, seconds=assembly.timeout) as chamber:
-            yield chamber
+    def _chamber(self, assembly: Assembly, image: ImageFacts) -> AbstractContextManager[Chamber]:
+        return self.site.chamber(image, assembly.owner, self.emit, seconds=assembly.timeout)
 
     def _salvaged(self, chamber: Chamber, assembly: Assembly) -> bool:
         """Whether the container is good to go on with; nothing that a build saves for the next may stop that one."""

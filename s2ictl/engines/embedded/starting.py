@@ -16,6 +16,7 @@ from s2ictl.engines.embedded import subordinate
 from s2ictl.engines.embedded.asking import Desk, closing, closing_line, gone, is_heard, meant
 from s2ictl.engines.embedded.chambers import Chamber
 from s2ictl.engines.embedded.surroundings import SYSTEM_PATH, name_of
+from s2ictl.engines.embedded.warden.failures import told
 from s2ictl.engines.embedded.warden.lines import Line, pair
 from s2ictl.errors import S2IError
 
@@ -25,9 +26,8 @@ _BEGIN = "import sys; sys.path.append(sys.argv.pop(1)); from warden.process impo
 class Warden:
     """See `wardens.Warden`."""
 
-    def __init__(self, desk: Desk, *, rootless: bool) -> None:
+    def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self.rootless = rootless
 
     def unpack(self, tar: Iterator[bytes], *, on: tuple[str, ...], to: str) -> int:
         size: int = self._desk.feed_apart("unpack", tar, name=_name("unpack"), on=on, to=to)
@@ -66,7 +66,10 @@ def started(directory: Path, *, rootless: bool, overlays: tuple[str, ...]) -> It
         "mapping": _mapping() if rootless else (),
         "overlays": overlays,
     }
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise meant(told(error), "start") from error
     here, there = pair()
     with ExitStack() as stack:
         stack.callback(here.close)
@@ -75,7 +78,7 @@ def started(directory: Path, *, rootless: bool, overlays: tuple[str, ...]) -> It
         stack.callback(process.wait)
         stack.callback(here.hang_up)
         here.say(given)
-        yield Warden(Desk(here, lambda: _last_words(here)), rootless=rootless)
+        yield Warden(Desk(here, lambda: _last_words(here)))
 
 
 def _executed(line: Line) -> subprocess.Popen[bytes]:

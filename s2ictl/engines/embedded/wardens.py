@@ -76,9 +76,7 @@ class Chamber(Protocol):
 
 
 class Warden(Protocol):
-    """The process. `rootless` says that it is root in a user namespace alone."""
-
-    rootless: bool
+    """The process."""
 
     def unpack(self, tar: Iterator[bytes], *, on: tuple[str, ...], to: str) -> int:
         """Make a layer's tree `to` of its plain tar, whole or not at all; answers its bytes.
@@ -108,7 +106,8 @@ def warden(
 ) -> AbstractContextManager[Warden]:
     """The process at work in this directory while the context lasts; nobody waits for its start.
 
-    `overlays` are the ways to mount layers, tried in turn: "overlay" is the kernel's own, anything else a program.
+    With `rootless` it is root in a user namespace alone. `overlays` are the ways to mount layers, tried in turn:
+    "overlay" is the kernel's own, anything else a program.
     """
     from s2ictl.engines.embedded.starting import started
 

@@ -6,7 +6,7 @@ import errno
 import os
 from contextlib import suppress
 
-from . import leases, overlays, trees, unpacking
+from . import kernel, leases, overlays, trees, unpacking
 from .chambers import chamber
 from .failures import Damaged, Missing
 
@@ -29,6 +29,7 @@ class Place:
         _close_to_others(directory)
         for name in ("chambers", "layers", "caches"):
             os.makedirs(os.path.join(directory, name), 0o700, exist_ok=True)
+        kernel.spread(self.chambers)
 
     def layer(self, name: str) -> str:
         return self.below("layers", name)

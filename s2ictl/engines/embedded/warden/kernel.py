@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import struct
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWCGROUP = 0x02000000
@@ -24,6 +26,8 @@ _DEATH_SIGNAL, _DUMPABLE, _NAME, _REAPER = 1, 4, 15, 36  # of prctl
 _OPENAT2 = 437  # on every architecture
 _IN_ROOT, _NO_MAGIC = 0x10, 0x02  # links lead nowhere outside, and never by way of /proc/…/fd
 _KILL = 9
+_GET_FLAGS, _SET_FLAGS, _TOP = 0x80086601, 0x40086602, 0x00020000  # of a file, by ioctl; the last is ext4's `chattr +T`
+_FLAGS = struct.Struct("l")
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -54,6 +58,23 @@ def mount(source: str, target: str, kind: str, flags: int, options: str = "") ->
 def unmount(target: str) -> None:
     if _libc.umount2(os.fsencode(target), _DETACHED):
         _fail(target)
+
+
+def spread(directory: str) -> None:
+    """Have directories that are made in this one lie far apart on the disk, where its file system can be told that.
+
+    ext4 looks for room near by, and one after another passes over all that was freed in the last minutes: after a build
+    of many files each file of the next took thirty times as long.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        (flags,) = _FLAGS.unpack(fcntl.ioctl(descriptor, _GET_FLAGS, bytes(_FLAGS.size)))
+        if not flags & _TOP:
+            fcntl.ioctl(descriptor, _SET_FLAGS, _FLAGS.pack(flags | _TOP))
+    except OSError:  # another file system, which needs no telling
+        return
+    finally:
+        os.close(descriptor)
 
 
 def unshare(namespaces: int) -> None:
