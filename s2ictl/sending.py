@@ -14,6 +14,7 @@ from typing import Protocol
 
 from s2ictl import oci
 from s2ictl.engines import Carrier, Layered
+from s2ictl.engines.outcomes import only_to_send
 from s2ictl.engines.stacking import Added, packed, stacked
 from s2ictl.errors import PullBuilderImageFailed, S2IError
 from s2ictl.events import Emit, Moving, Notice, step
@@ -111,12 +112,17 @@ def send(
     try:
         added = _packed(told, targets, names, ways, packing)
     except S2IError:
-        _save_the_work(told, base, names, packing)
+        _save_the_work(told, base, names, packing, emit)
         raise
     picture = stacked(base, (added,), left.config, epoch=left.epoch)
     if packing.keeping:
         packing.keeping.keep(picture, names)
-    put(picture, targets, names, ways, emit=emit)
+    try:
+        put(picture, targets, names, ways, emit=emit)
+    except S2IError:
+        if packing.keeping:
+            emit(only_to_send())
+        raise
     if packing.keeping and REGISTRY in targets:
         for name in names:
             packing.keeping.registered(picture.id, name, picture.digest)
@@ -147,12 +153,13 @@ def _read_from(place: Place, added: Added) -> Added:
     return replace(added, blob=replace(added.blob, chunks=lambda: place.read(oci.descriptor_of(added.blob))))
 
 
-def _save_the_work(left: Layered, base: oci.Base, names: tuple[Reference, ...], packing: Packing) -> None:
+def _save_the_work(left: Layered, base: oci.Base, names: tuple[Reference, ...], packing: Packing, emit: Emit) -> None:
     """What did not arrive is kept where the engine has a place for it: the next build only has to send it."""
     if packing.keeping is not None:
         with suppress(S2IError):  # why it did not arrive is what the user has to hear
             added = packed(left, packing.keeping.write)
             packing.keeping.keep(stacked(base, (added,), left.config, epoch=left.epoch), names)
+            emit(only_to_send())
 
 
 def _facts_of(picture: oci.Picture) -> ImageFacts:

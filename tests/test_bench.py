@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bench import languages, trees
+from tests.bench import languages, push, trees
 from tests.bench.__main__ import main, surroundings
 from tests.bench.goals import Goal, Measured, report
 from tests.bench.languages import change, sent
@@ -86,6 +86,22 @@ def test_the_largest_process_and_all_together_have_a_limit_each() -> None:
     assert [measured.verdict for measured in found] == ["missed", "met"]
 
 
+def test_each_turn_of_a_push_has_other_content_of_the_same_size(tmp_path: Path) -> None:
+    source = FORESTS[0].grow(tmp_path)
+    before = {path: path.read_bytes() for path in source.rglob("*.bin")}
+    push.change(source)
+    after = {path: path.read_bytes() for path in before}
+    assert [path.name for path in before if before[path] != after[path]] == ["0.bin"]
+    assert set(map(len, after.values())) == {FORESTS[0].size}
+
+
+def test_both_roads_into_a_registry_have_a_limit_for_each_forest_but_the_smallest_of_the_daemon_s() -> None:
+    assert [[limit is None for limit in push.LIMITS[road]] for road in push.LIMITS] == [
+        [False] * len(FORESTS),
+        [True] + [False] * (len(FORESTS) - 1),
+    ]
+
+
 def test_only_the_layers_that_the_registry_lacks_are_sent() -> None:
     layers, size = sent(folder("python"), {"a": 100, "b": 10}, {"a": 100, "c": 5, "d": 6})
     assert (layers.value, layers.verdict, layers.why) == (2, "missed", "2 of its 3 layers are others now")
@@ -142,5 +158,5 @@ def test_a_busy_machine_is_said_so_beside_what_was_measured_on_it() -> None:
 
 
 def test_a_word_that_measures_nothing_is_said_before_anything_is_measured() -> None:
-    with pytest.raises(SystemExit, match="there is no 'trees,' to measure: start-up, trees, languages"):
+    with pytest.raises(SystemExit, match="there is no 'trees,' to measure: start-up, trees, push, languages"):
         main(["trees,"])

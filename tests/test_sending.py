@@ -15,7 +15,7 @@ from s2ictl.build import build
 from s2ictl.engines import Layered
 from s2ictl.engines.append import nothing
 from s2ictl.errors import CommitContainerFailed, PushUnauthorized, S2IError, Unreachable
-from s2ictl.events import Event, Notice
+from s2ictl.events import Emit, Event, Notice
 from s2ictl.layouts import Layout
 from s2ictl.models import Assembly, ImageConfig, ImageFacts, Reference, Target
 from s2ictl.sending import Packing, base_of, send
@@ -124,8 +124,9 @@ def sent(
     *,
     to: tuple[Target, ...] = (REGISTRY,),
     names: tuple[Reference, ...] = (TAG,),
+    emit: Emit = lambda _: None,
 ) -> ImageFacts:
-    return send(left.layer, BASE, to, names, ways((TAG, remote), (OTHER, remote)), packing, emit=lambda _: None)
+    return send(left.layer, BASE, to, names, ways((TAG, remote), (OTHER, remote)), packing, emit=emit)
 
 
 def nowhere() -> Store:
@@ -174,12 +175,16 @@ def test_one_digest_wherever_it_goes(store: Store, tmp_path: Path) -> None:
     assert len({way().digest for way in ways_there}) == 1
 
 
-def test_what_a_registry_refuses_is_kept_where_images_stay(store: Store) -> None:
-    left = Leaving()
+@pytest.mark.parametrize("names", [(TAG,), (TAG, OTHER)], ids=["at once", "packed first"])
+def test_what_a_registry_refuses_is_kept_where_images_stay(store: Store, names: tuple[Reference, ...]) -> None:
+    left, said = Leaving(), list[Event]()
+    packing = Packing(place=lambda: store, keeping=store)
     with pytest.raises(PushUnauthorized):
-        sent(left, Remote(refuses=PushUnauthorized("no")), Packing(place=nowhere, keeping=store))
-    assert list(store.kept.values()) == [(TAG,)]
+        sent(left, Remote(refuses=PushUnauthorized("no")), packing, names=names, emit=said.append)
+    assert list(store.kept.values()) == [names]
     assert left.read == 1
+    notices = [event.text for event in said if isinstance(event, Notice)]
+    assert notices == ["the image is in the engine: the same build once more only sends it"]
 
 
 # ------------------------------------------------------------------------------------------------- what it stands on

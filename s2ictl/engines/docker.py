@@ -19,6 +19,7 @@ from s2ictl.engines.connection import Forgiven, ask, connected, door
 from s2ictl.engines.containers import Removals, created, remove
 from s2ictl.engines.endpoints import located
 from s2ictl.engines.following import follow
+from s2ictl.engines.outcomes import only_to_send
 from s2ictl.errors import CommitContainerFailed, RolloutFailed, S2IError
 from s2ictl.events import Emit, Notice
 from s2ictl.leases import Host, is_abandoned, name_for
@@ -148,7 +149,7 @@ class Docker:
         except S2IError:
             with suppress(S2IError):  # why it did not arrive is what the user has to hear
                 performer.committed(stage, filled)
-                emit(Notice(text="the image is in the engine: the same build once more only sends it"))
+                emit(only_to_send())
             raise
 
     def _committed(self, performer: Performer, stage: Stage, filled: Runtime | None = None) -> Built:

@@ -78,6 +78,11 @@ def begun_anew(image: str, error: S2IError) -> Notice:
     return Notice(text=f"nothing of {image} is used again, the build begins anew: {because}", level="warning")
 
 
+def only_to_send() -> Notice:
+    """That the work is not lost although it did not arrive."""
+    return Notice(text="the image is in the engine: the same build once more only sends it")
+
+
 def _out_of_memory(name: str, detail: str, memory: int) -> AssembleFailed:
     if not memory:
         return AssembleFailed(

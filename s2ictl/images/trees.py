@@ -35,7 +35,7 @@ class Unpacker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """A layer as it lies here, whose plain tar is said to have the digest `diff_id`; `image` is whose it is, by name."""
+    """A layer of an image as it lies here, whose plain tar is said to have the digest `diff_id`."""
 
     image: str
     diff_id: str

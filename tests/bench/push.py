@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -14,7 +14,7 @@ from typing import Any, Literal
 from tests.bench import ground
 from tests.bench.goals import Goal, Measured, beside
 from tests.bench.timing import S2ICTL, Times, alternate, in_turn, timed, together, weighed
-from tests.bench.trees import FORESTS, LARGEST, TOGETHER, Forest
+from tests.bench.trees import FORESTS, Forest, weights
 from tests.engine import tiny
 
 PEER, PUSHER = "s2i", "docker"
@@ -94,10 +94,8 @@ def _beside(place: Place, forest: Forest, limits: Mapping[Road, float | None]) -
     print(*times.values(), sep="\n")
     for road, limit in limits.items():
         yield _compared(f"build and push of {forest.name}, {road}", times[road], times.get(PEER), limit)
-    weight = weighed(commands["embedded"], place.environment)
-    for which, value, most in (("largest process", weight.largest, LARGEST), ("all", weight.together, TOGETHER)):
-        goal = Goal(what=f"memory for it, embedded, {which}", unit="MB", limit=most)
-        yield Measured(goal=goal, value=value, why=f"{value - most:,.0f} MB more than the limit")
+    pushed = replace(forest, name=f"{forest.name} and its push, embedded")
+    yield from weights(pushed, weighed(commands["embedded"], place.environment))
 
 
 def change(source: Path) -> None:

@@ -84,3 +84,13 @@ def test_helpers_and_forwarded_ports_end_with_the_container(rooms: Rooms) -> Non
         chamber.network(("/bin/sh", "-c", f"echo >&{{ready}}; : {mark}; exec {shutil.which('sleep')} 600"))
         chamber.forward(80)
     assert eventually(lambda: remains(rooms.directory, mark=mark) == [] or None)
+
+
+def test_what_is_cut_off_ends_while_its_container_is_still_there(rooms: Rooms) -> None:
+    seconds = f"6{os.getpid():08}"  # by which its process is known
+    with rooms.chamber("cut") as chamber:
+        chamber.network(("/bin/sh", "-c", f"echo >&{{ready}}; exec {shutil.which('sleep')} {seconds}"))
+        chamber.forward(80)
+        chamber.cut_off()
+        assert eventually(lambda: not [each for each in remains(rooms.directory, mark=seconds) if seconds in each])
+        assert chamber.read("/etc/greeting", 100) == b"hello\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,6 +39,10 @@ MEMORY = 32 << 20
 SECONDS = f"9{os.getpid():08}"  # that a command sleeps, by which it is known
 
 
+def output_by(program: str, option: str, place: Path) -> str:
+    return subprocess.run((program, option, place), capture_output=True, text=True, check=False).stdout
+
+
 def a_tar(**members: Content) -> Iterator[bytes]:
     return iter([tar_of({name.replace("__", "/"): content for name, content in members.items()})])
 
@@ -52,6 +57,12 @@ def test_a_chamber_shows_its_image_and_leaves_its_layers_as_they_are(rooms: Room
     with rooms.chamber("another") as chamber:
         assert chamber.read("/etc/greeting", 100) == b"hello\n"
         assert chamber.read("/etc/passwd", 100) == b"root:x:0:0:::\n"
+
+
+def test_containers_lie_far_apart_on_a_disk_that_can_be_told_so(rooms: Rooms, warden: Warden) -> None:
+    place = rooms.directory / "chambers"
+    assert warden.size("chambers") >= 0  # it has begun
+    assert ("T" in output_by("lsattr", "-d", place).split(" ")[0]) is ("ext" in output_by("stat", "-fc%T", place))
 
 
 def test_the_mode_is_that_of_the_link_and_not_of_what_it_leads_to(rooms: Rooms) -> None:

@@ -31,6 +31,7 @@ _PIPE = 1 << 20
 _DOING = {
     "cache": "make a cache",
     "chamber": "make a container",
+    "cut_off": "end a network",
     "discard": "remove what is no longer needed",
     "erase": "remove files of the container",
     "fill": "fill a cache",

@@ -55,6 +55,9 @@ class Chamber:
         number: int = self._desk.ask("forward", port=port)
         return number
 
+    def cut_off(self) -> None:
+        self._desk.ask("cut_off")
+
     @contextmanager
     def running(self, spec: bytes, runtime: str, cgroup: str = "") -> Iterator[Process]:
         with ExitStack() as stack, ExitStack() as theirs:

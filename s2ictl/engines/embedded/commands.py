@@ -123,6 +123,8 @@ def running(site: Site, chamber: Chamber, command: Command) -> Iterator[Process]
         with chamber.running(spec.document(container), site.machine.runtime, cgroup) as process:
             yield process
     finally:
+        if own:
+            chamber.cut_off()
         chamber.erase(tuple(reversed(made)))
 
 

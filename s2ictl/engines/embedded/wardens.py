@@ -67,6 +67,9 @@ class Chamber(Protocol):
     def forward(self, port: int) -> int:
         """Lead a free loopback port of this machine to that port in its network; answers its number."""
 
+    def cut_off(self) -> None:
+        """End what leads out of its network and into it, when the command has ended: nobody waits for that."""
+
     def layer(self, skip: tuple[str, ...], *, volumes: tuple[str, ...] = (), epoch: int | None) -> Iterator[bytes]:
         """What was changed, as the canonical tar of a layer, without what lies at or below the paths of `skip`.
 

@@ -8,7 +8,7 @@ import stat
 
 from . import kernel, layering, leases, networking, overlays, trees, unpacking
 from .failures import Damaged
-from .running import Answer, Run, end_children
+from .running import Answer, Run, end_children, kill_children
 from .serving import Post, write
 
 TYPE_CHECKING = False
@@ -144,6 +144,10 @@ class Chamber:
     def forward(self, port: int) -> int:
         return networking.forward(self._network, port)
 
+    def cut_off(self) -> None:
+        """What still runs is of the network, and its last packets take the kernel a while."""
+        kill_children()
+
     # apart
 
     def run(self, line: Line, spec: int, stdout: int, stderr: int, *, runtime: str, cgroup: str) -> Answer:
@@ -205,6 +209,7 @@ def _post(made: Chamber, line: Line) -> Post:
         made.mount_points,
         made.network,
         made.forward,
+        made.cut_off,
     )
     apart = (made.run, made.layer, made.take)
     return Post(

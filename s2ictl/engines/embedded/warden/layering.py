@@ -45,7 +45,8 @@ def layer(
     """The tar of a layer, of an upper directory and the trees below it, the topmost first.
 
     The paths of `skip` are resolved as in the container, and left out with all below them; what a lower tree has there
-    is deleted. Of what lies at or below the `volumes` nothing is said. Times since the nanosecond `since` become `epoch`.
+    is deleted. Of what lies at or below the `volumes` nothing is said. Times since the nanosecond `since` become
+    `epoch`.
     """
 
     def resolved(paths: tuple[str, ...]) -> Iterator[bytes]:

@@ -141,10 +141,16 @@ def end_children() -> None:
 
     For whichever has ended: the first of a process namespace has not before all the others there are waited for.
     """
-    while children := _children():
-        for child in children:
-            os.kill(child, signal.SIGKILL)
+    while kill_children():
         os.waitpid(-1, 0)
+
+
+def kill_children() -> bool:
+    """The same, waiting for none; whether there were any."""
+    children = _children()
+    for child in children:
+        os.kill(child, signal.SIGKILL)
+    return bool(children)
 
 
 def _children() -> list[int]:
