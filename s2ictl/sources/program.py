@@ -135,7 +135,10 @@ class Git:
         )
         # GitPython's handle ends the process when it is collected, so it is kept until the process has ended.
         with cast("subprocess.Popen[bytes]", handle.proc) as process:
-            yield process
+            try:
+                yield process
+            finally:
+                end(process)
 
     def _command(self, words: tuple[str, ...]) -> list[str]:
         configuration = [word for setting in (*self.configuration, *self.settings) for word in ("-c", setting)]
@@ -202,7 +205,9 @@ class _Listener:
         self._patience = patience
         self._said = b""
         self._left = threading.Event()
-        self._thread = threading.Thread(target=self._listen, daemon=True)
+        # One of its own: whoever is interrupted before he has the listener closes the process's and knows of none.
+        voice = os.dup(cast("IO[bytes]", process.stderr).fileno())
+        self._thread = threading.Thread(target=self._listen, args=(voice,), daemon=True)
         self._thread.start()
 
     def leave(self) -> str:
@@ -213,23 +218,22 @@ class _Listener:
         self._thread.join()
         return self._said.decode(errors="replace")
 
-    def _listen(self) -> None:
-        voice = cast("IO[bytes]", self._process.stderr).fileno()
-        poll = select.poll()
-        poll.register(voice, select.POLLIN)
-        began = heard = time.monotonic()
-        while self.verdict is None and not self._left.is_set():
-            if ready := poll.poll(_HEARING_MS):
-                closed = ready[0][1] & select.POLLNVAL  # by whoever was stopped once more while he waited for us
-                data = b"" if closed else os.read(voice, 65536)
-                if not data:
-                    return
-                self._said, heard = (self._said + data)[-_KEPT:], time.monotonic()
-            if self._patience:
-                now = time.monotonic()
-                self.verdict = self._patience.verdict(silent=now - heard, running=now - began)
-        if self.verdict:
-            end(self._process)
+    def _listen(self, voice: int) -> None:
+        with open(voice, "rb", buffering=0):
+            poll = select.poll()
+            poll.register(voice, select.POLLIN)
+            began = heard = time.monotonic()
+            while self.verdict is None and not self._left.is_set():
+                if poll.poll(_HEARING_MS):
+                    data = os.read(voice, 65536)
+                    if not data:
+                        return
+                    self._said, heard = (self._said + data)[-_KEPT:], time.monotonic()
+                if self._patience:
+                    now = time.monotonic()
+                    self.verdict = self._patience.verdict(silent=now - heard, running=now - began)
+            if self.verdict:
+                end(self._process)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:
