@@ -175,7 +175,7 @@ def _make(checked: _Checked, session: Session) -> None:
         if plan.after.run:
             from s2ictl.cli import running
 
-            running.run(image, site.engine, session, find_login=settled.where.find_login)
+            running.run_built(image, site.engine, session, find_login=settled.where.find_login)
 
 
 def _wanted(checked: _Checked, settled: _Settled, session: Session) -> Wanted:

@@ -47,6 +47,7 @@ WORDS = (
     Word("b2i", "Turn a finished artifact into an image, with a container engine or without.", _in("b2i")),
     Word("detect", "Say which builder fits a source or a finished artifact, and why.", _in("detect")),
     Word("push", "Push images that are there already: from the engine, an OCI layout, or a file.", _in("push")),
+    Word("run", "Run an image here with its ports on loopback, until it ends or Ctrl-C.", _in("run")),
     Word("demo", "Build a sample application, run it, and show what it answers.", _in("demo")),
     Word("deploy", "Put an image on the cluster, and wait until it answers.", _in("deploy")),
     Word("status", "Show how the apps on the cluster stand.", _in("deploy")),
