@@ -78,7 +78,10 @@ def test_a_reader_who_has_seen_enough_ends_the_build_and_nothing_is_left(desk: D
     script = '{ "$@"; echo $? >status; } 2>&1 | head -1'
     command = ["sh", "-c", script, "sh", *desk.command]
     said = subprocess.run(command, cwd=desk.shell.cwd, env=desk.environ, stdout=subprocess.PIPE, text=True, timeout=60)
-    assert (said.stdout, (desk.shell.cwd / "status").read_text()) == ("fetch  .\n", "141\n")
+    assert (said.stdout, (desk.shell.cwd / "status").read_text()) == (
+        "docker: as S2ICTL_ENGINE says\n",
+        "141\n",
+    )
     assert (desk.containers(), desk.made()) == ([], [])
 
 
