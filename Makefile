@@ -23,7 +23,7 @@ $(READY): tests/requirements.txt pyproject.toml
 demo: install ## build the Python sample, run it, ask it, and show how long each step took
 	$(BIN)/python -m tests.demo
 
-test: install ## every layer of tests on real parts: brings them up, runs, takes them down (30 minutes from nothing, 20 with the servers compiled)
+test: install ## every layer of tests on real parts: brings them up, runs, takes them down (35 minutes from nothing, 25 with the servers compiled)
 	$(BIN)/python -m tests.all
 
 check: install ## format, lint, types, import contracts

@@ -125,7 +125,7 @@ def test_one_command_takes_source_to_an_address_that_answers(desk: Desk) -> None
     lines = ran.stderr.splitlines()
     assert lines.index(DONE) < next(number for number, line in enumerate(lines) if line.startswith("apply"))
     assert [step["name"] for step in result["steps"]] == [
-        *("fetch", "choose builder", "assemble", "deliver", "apply", "roll out", "try the address")
+        *("fetch", "choose builder", "keep", "assemble", "deliver", "apply", "roll out", "try the address")
     ]
 
 
