@@ -309,7 +309,8 @@ def test_an_isolated_network_leads_out_and_never_to_the_machine_s_loopback(rooms
 @contextmanager
 def outside() -> Iterator[tuple[str, int]]:
     """Somebody else's machine: a network namespace at the other end of a cable."""
-    name, near = f"s2ictl-{os.getpid()}", f"s2i{os.getpid()}"
+    mark = secrets.token_hex(4)
+    name, near = f"s2ictl-{mark}", f"s2i{mark}"
     listen = (
         "import socket; s = socket.create_server(('0.0.0.0', 0)); print(s.getsockname()[1], flush=True)\n"
         "while True:\n    c, _ = s.accept(); c.sendall(b'hello'); c.close()"
@@ -318,6 +319,7 @@ def outside() -> Iterator[tuple[str, int]]:
         _ip("netns", "add", name)
         made.callback(_ip, "netns", "del", name)
         _ip("link", "add", near, "type", "veth", "peer", "name", "far", "netns", name)
+        made.callback(_ip, "link", "del", near)  # with its namespace it would go some time later
         for words in (("addr", "add", f"{OUTSIDE}.1/24", "dev", near), ("link", "set", near, "up")):
             _ip(*words)
         for words in (("addr", "add", f"{OUTSIDE}.2/24", "dev", "far"), ("link", "set", "far", "up")):
