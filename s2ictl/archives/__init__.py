@@ -7,7 +7,16 @@ writing             members → a tar;  headers: what stands before each
 
 from s2ictl.archives.members import CHUNK, Budget, Entry, Limits, Reader, called, reader_of
 from s2ictl.archives.tar import read_tar
-from s2ictl.archives.writing import Part, directory_entry, file_entry, layer_stream, rerooted, tar_beginning, tar_stream
+from s2ictl.archives.writing import (
+    Part,
+    directory_entry,
+    file_entry,
+    joined,
+    layer_stream,
+    rerooted,
+    tar_beginning,
+    tar_stream,
+)
 
 __all__ = [
     "CHUNK",
@@ -19,6 +28,7 @@ __all__ = [
     "called",
     "directory_entry",
     "file_entry",
+    "joined",
     "layer_stream",
     "read_tar",
     "reader_of",

@@ -19,12 +19,12 @@ _END = bytes(2 * BLOCK)
 
 def tar_stream(entries: Iterable[Entry], *, uid: int, gid: int) -> Iterator[bytes]:
     """Write members as a plain tar that begins with `./`, all owned by this user and group."""
-    return _joined(chain(_pieces(entries, uid, gid), (_END,)))
+    return joined(chain(_pieces(entries, uid, gid), (_END,)))
 
 
 def tar_beginning(entries: Iterable[Entry], *, uid: int, gid: int) -> Iterator[bytes]:
     """The same without its end: what is to stand before another tar, and to be unpacked with it."""
-    return _joined(_pieces(entries, uid, gid))
+    return joined(_pieces(entries, uid, gid))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ def layer_stream(part: Part, *, uid: int, gid: int, mtime: int) -> Iterator[byte
     """
     way = map(headers_for(uid=0, gid=0), (replace(member, mtime=mtime) for member in part.way))
     entries = ((replace(member, mtime=mtime), read) for member, read in part.entries())
-    return _joined(chain(way, _members(entries, headers_for(uid=uid, gid=gid, kept=0o775)), (_END,)))
+    return joined(chain(way, _members(entries, headers_for(uid=uid, gid=gid, kept=0o775)), (_END,)))
 
 
 def directory_entry(path: str, *, mode: int = 0o755) -> Entry:
@@ -105,7 +105,7 @@ def _changed(member: Member) -> FetchSourceFailed:
     )
 
 
-def _joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
+def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Fewer, larger blocks: a tree of small files would else be two writes to the engine for each."""
     pending: list[bytes] = []
     size = 0

@@ -21,6 +21,7 @@ from dataclasses import field
 from itertools import chain
 from typing import IO, Any
 
+from s2ictl.archives import joined
 from s2ictl.engines import streams
 from s2ictl.engines.connection import WORK, answer, door
 from s2ictl.engines.containers import Container
@@ -86,7 +87,7 @@ def chunks(
     """The layer; `original` is a container of the same image in which nothing has changed, and nothing of what lies
     below `mounted` is the container's own."""
     layer = _Layer(container=container, left=left, original=original, mounted=frozenset(mounted))
-    return _joined(chain(layer.inside("", changes(container)), (END,)))
+    return joined(chain(layer.inside("", changes(container)), (END,)))
 
 
 def changes(container: Container) -> Change:
@@ -294,16 +295,3 @@ def _bytes(text: Any) -> bytes:
 def _parents(path: str) -> Iterator[str]:
     while (path := posixpath.dirname(path)) not in ("/", ""):
         yield path
-
-
-def _joined(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Fewer, larger blocks."""
-    waiting: list[bytes] = []
-    size = 0
-    for piece in pieces:
-        waiting.append(piece)
-        size += len(piece)
-        if size >= _CHUNK:
-            yield b"".join(waiting)
-            waiting, size = [], 0
-    yield b"".join(waiting)
